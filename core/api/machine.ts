@@ -1,0 +1,150 @@
+/**
+ * What a machine is made of and what it shows: the schemas that the CLI, the GUI, VM files and (later) QMP share.
+ * Sizes are bytes. Names follow QEMU's options.
+ */
+import { z } from 'zod';
+
+export const driveConfig = z.strictObject({
+  /** Device id, unique in the machine: [A-Za-z][A-Za-z0-9._-]*. */
+  id: z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,63}$/),
+  /** Host path of the image. */
+  file: z.string().min(1),
+  format: z.literal('raw').default('raw'),
+  readonly: z.boolean().default(false),
+  /** virtio-blk serial (VIRTIO_BLK_T_GET_ID), at most 20 bytes. */
+  serial: z.string().max(20).optional(),
+  /** What a failed write does: report it to the guest, stop (pause) the VM, stop only when the host is out of space. */
+  werror: z.enum(['report', 'stop', 'enospc', 'ignore']).default('enospc'),
+  rerror: z.enum(['report', 'stop', 'ignore']).default('report'),
+  /** Whether guest discards punch holes in the file. */
+  discard: z.enum(['unmap', 'ignore']).default('unmap'),
+  /** Virtio-mmio version 1 instead of 2 for this device. */
+  legacy: z.boolean().default(false),
+});
+export type DriveConfig = z.infer<typeof driveConfig>;
+
+export const machineConfig = z.strictObject({
+  /** Guest RAM, bytes, a multiple of 1 MiB. */
+  memory: z.number().int().min(16 * 2 ** 20),
+  harts: z.number().int().min(1).max(8).default(1),
+  /** 'default': the built-in SBI; 'none': start in M-mode at the kernel; else the path of a firmware image (OpenSBI). */
+  bios: z.string().min(1).default('default'),
+  kernel: z.string().min(1).optional(),
+  initrd: z.string().min(1).optional(),
+  append: z.string().default(''),
+  drives: z.array(driveConfig).default([]),
+  /** A virtio-console device (hvc0). */
+  console: z.boolean().default(true),
+  /** A virtio-rng device. */
+  rng: z.boolean().default(true),
+  /** All virtio-mmio devices speak version 1 (QEMU: -global virtio-mmio.force-legacy=true). */
+  forceLegacy: z.boolean().default(false),
+});
+export type MachineConfig = z.infer<typeof machineConfig>;
+export type MachineConfigInput = z.input<typeof machineConfig>;
+
+/** created: built, never run. paused also after an I/O error that stops the VM. shutdown: ended, resources released. */
+export const machineState = z.enum(['created', 'running', 'paused', 'shutdown', 'crashed']);
+export type MachineState = z.infer<typeof machineState>;
+
+/** How a VM ended. `code` is the process exit status that `ringside run` gives. */
+export const machineExit = z.object({
+  reason: z.enum(['guest-poweroff', 'guest-fail', 'host-quit', 'crash']),
+  code: z.number().int(),
+  detail: z.string().optional(),
+});
+export type MachineExit = z.infer<typeof machineExit>;
+
+/** A feature bit, decoded. */
+export const featureBit = z.object({
+  bit: z.number().int(),
+  /** As in the spec, e.g. VIRTIO_BLK_F_FLUSH; unknown bits are "bit N". */
+  name: z.string(),
+  help: z.string(),
+  offered: z.boolean(),
+  negotiated: z.boolean(),
+});
+
+export const queueSnapshot = z.object({
+  index: z.number().int(),
+  /** e.g. "requestq", "receiveq(port0)". */
+  name: z.string(),
+  enabled: z.boolean(),
+  /** Entries; 0 when not configured. */
+  size: z.number().int(),
+  maxSize: z.number().int(),
+  /** Guest physical addresses as 0x hex. */
+  descriptorArea: z.string(),
+  driverArea: z.string(),
+  deviceArea: z.string(),
+  /** Ring words as they stand in guest memory now (wrap at 2^16). */
+  availIdx: z.number().int(),
+  availFlags: z.number().int(),
+  usedIdx: z.number().int(),
+  usedFlags: z.number().int(),
+  usedEvent: z.number().int().nullable(),
+  availEvent: z.number().int().nullable(),
+  /** The device's own position in the available ring. */
+  lastAvailIdx: z.number().int(),
+  inFlight: z.number().int(),
+  /** Counters since the queue was activated. */
+  counters: z.object({
+    popped: z.number(),
+    used: z.number(),
+    notifications: z.number(),
+    interrupts: z.number(),
+    suppressed: z.number(),
+  }),
+  /** Why the queue is broken, if it is. */
+  error: z.string().nullable(),
+});
+export type QueueSnapshot = z.infer<typeof queueSnapshot>;
+
+export const virtioDeviceSnapshot = z.object({
+  /** e.g. "drive0". */
+  id: z.string(),
+  /** e.g. "virtio-blk". */
+  type: z.string(),
+  virtioId: z.number().int(),
+  /** "virtio-mmio" and its slot, version and guest physical base. */
+  transport: z.object({
+    name: z.string(),
+    version: z.number().int(),
+    slot: z.number().int(),
+    base: z.string(),
+    irq: z.number().int(),
+  }),
+  /** The device status register and its decoding. */
+  status: z.number().int(),
+  statusBits: z.array(z.object({ bit: z.number().int(), name: z.string(), set: z.boolean(), help: z.string() })),
+  interruptStatus: z.number().int(),
+  /** 0x hex, 64 bit. */
+  offeredFeatures: z.string(),
+  driverFeatures: z.string(),
+  negotiatedFeatures: z.string(),
+  features: z.array(featureBit),
+  config: z.array(z.object({ name: z.string(), offset: z.number().int(), size: z.number().int(), value: z.string() })),
+  queues: z.array(queueSnapshot),
+  /** Why the device needs a reset (DEVICE_NEEDS_RESET) or refused FEATURES_OK, if so. */
+  error: z.string().nullable(),
+});
+export type VirtioDeviceSnapshot = z.infer<typeof virtioDeviceSnapshot>;
+
+export const hartSnapshot = z.object({
+  id: z.number().int(),
+  state: z.string(),
+  privilege: z.string(),
+  pc: z.string(),
+  instret: z.number(),
+  traps: z.number(),
+  mmio: z.number(),
+});
+
+export const machineSnapshot = z.object({
+  state: machineState,
+  /** Wall time the guest has run, ms. */
+  uptime: z.number(),
+  harts: z.array(hartSnapshot),
+  virtio: z.array(virtioDeviceSnapshot),
+});
+export type MachineSnapshot = z.infer<typeof machineSnapshot>;
