@@ -20,12 +20,17 @@ export const driveConfig = z.strictObject({
   discard: z.enum(['unmap', 'ignore']).default('unmap'),
   /** Virtio-mmio version 1 instead of 2 for this device. */
   legacy: z.boolean().default(false),
+  /** Virtio-mmio slot (QEMU: bus=virtio-mmio-bus.N). Without it, as in QEMU, the highest one that is free. */
+  slot: z.number().int().min(0).max(7).optional(),
 });
 export type DriveConfig = z.infer<typeof driveConfig>;
 
 export const machineConfig = z.strictObject({
   /** Guest RAM, bytes, a multiple of 1 MiB. */
-  memory: z.number().int().min(16 * 2 ** 20),
+  memory: z
+    .number()
+    .int()
+    .min(16 * 2 ** 20),
   harts: z.number().int().min(1).max(8).default(1),
   /** 'default': the built-in SBI; 'none': start in M-mode at the kernel; else the path of a firmware image (OpenSBI). */
   bios: z.string().min(1).default('default'),
@@ -39,6 +44,8 @@ export const machineConfig = z.strictObject({
   rng: z.boolean().default(true),
   /** All virtio-mmio devices speak version 1 (QEMU: -global virtio-mmio.force-legacy=true). */
   forceLegacy: z.boolean().default(false),
+  /** A reset that the guest asks for ends the VM (exit reason 'guest-reset'). QEMU: -no-reboot. */
+  noReboot: z.boolean().optional(),
 });
 export type MachineConfig = z.infer<typeof machineConfig>;
 export type MachineConfigInput = z.input<typeof machineConfig>;
@@ -49,7 +56,7 @@ export type MachineState = z.infer<typeof machineState>;
 
 /** How a VM ended. `code` is the process exit status that `ringside run` gives. */
 export const machineExit = z.object({
-  reason: z.enum(['guest-poweroff', 'guest-fail', 'host-quit', 'crash']),
+  reason: z.enum(['guest-poweroff', 'guest-reset', 'guest-fail', 'host-quit', 'crash']),
   code: z.number().int(),
   detail: z.string().optional(),
 });
