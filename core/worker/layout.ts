@@ -20,6 +20,9 @@ export const DEVICE_BASE = 0x110000;
 export const IOTHREAD_BASE = 0x13f000;
 /** Hot registers and doorbells of the virtio devices, VIRTIO_STRIDE each. */
 export const VIRTIO_BASE = 0x140000;
+/** Mask ROM (reset vector, firmware information): guest physical MROM_PHYS + n is at MROM_BASE + n. */
+export const MROM_BASE = 0x1f0000;
+export const MROM_SIZE = 0xf000;
 /** Byte rings of the character devices. */
 export const CHARDEV_BASE = 0x200000;
 /** Per-hart blocks, HART_STRIDE each. */
@@ -183,8 +186,22 @@ export const MBOX_IDLE = 0;
 export const MBOX_REQUEST = 1;
 export const MBOX_DONE = 2;
 
+// MMU and code cache bookkeeping of the hart (private to core/cpu).
+/** i32: next free translation context number, 1..511. */
+export const H_NEXT_CONTEXT = 0xa00;
+/** u64 x 4: lowest and highest superpage-mapped address cached, for the upper and the lower half of the address space. */
+export const H_SUPER_RANGE = 0xa08;
+/** i32: instruction-stream epoch: fence.i bumps it, code pages of an older epoch are compared before use. */
+export const H_EPOCH = 0xa28;
+/** i32: first code page's address, number of code pages, index of the next one to (re)use. */
+export const H_CODE_START = 0xa30;
+export const H_CODE_COUNT = 0xa34;
+export const H_CODE_NEXT = 0xa38;
+
 /** Scratch slots for instructions that straddle a page. */
 export const H_SCRATCH = 0x1000;
+/** Address-space table: 64 entries of 80 bytes. */
+export const H_SPACES = 0x2000;
 /** Data TLB: 4096 entries of 32 bytes. */
 export const H_DTLB = 0x10000;
 /** Instruction TLB. */
@@ -197,6 +214,10 @@ export const H_CODE_DIR = 0x40000;
 export const DEV_PLIC = 0;
 /** UART state, 4 KiB (private to core/devices/uart16550.as.ts). */
 export const DEV_UART = 0x8000;
+/** ACLINT state, 4 KiB (private to core/cpu/clock.as.ts): i32 atomic lock, u64 atomic mtime offset. */
+export const DEV_ACLINT = 0x9000;
+/** Built-in SBI state, 4 KiB (private to core/firmware/sbi.as.ts). */
+export const DEV_SBI = 0xa000;
 
 // ---- I/O workers: IOTHREAD_BASE + n * IOTHREAD_STRIDE -----------------------------------------------------------
 export const IOTHREAD_STRIDE = 64;

@@ -1,0 +1,35 @@
+/**
+ * The guest physical memory map and interrupt map of QEMU's riscv64 `virt` board. Read by TypeScript and by
+ * AssemblyScript alike: nothing but integer constants. Addresses are guest physical, sizes are bytes.
+ */
+
+/** Mask ROM: harts come out of reset at its first byte. */
+export const MROM_PHYS = 0x1000;
+/** SiFive test finisher (syscon): power off, fail, reset. */
+export const TEST_PHYS = 0x100000;
+export const TEST_SIZE = 0x1000;
+/** Goldfish real-time clock; the registers end at RTC_SIZE, the device tree says 4 KiB. */
+export const RTC_PHYS = 0x101000;
+export const RTC_SIZE = 0x24;
+export const RTC_IRQ = 11;
+/** ACLINT in CLINT layout. */
+export const CLINT_PHYS = 0x2000000;
+export const CLINT_SIZE = 0x10000;
+export const PLIC_PHYS = 0xc000000;
+export const PLIC_SIZE = 0x600000;
+/** Interrupt sources of the PLIC, including source 0, which does not exist. */
+export const PLIC_SOURCES = 96;
+/** 16550A; the registers end at UART_SIZE, the device tree says 0x100. */
+export const UART_PHYS = 0x10000000;
+export const UART_SIZE = 8;
+export const UART_IRQ = 10;
+export const UART_CLOCK = 3686400;
+/** Virtio-mmio slot n is at VIRTIO_PHYS + n * VIRTIO_SLOT_SIZE and interrupts as source VIRTIO_IRQ + n. */
+export const VIRTIO_PHYS = 0x10001000;
+export const VIRTIO_SLOT_SIZE = 0x1000;
+export const VIRTIO_SLOTS = 8;
+export const VIRTIO_IRQ = 1;
+/** RAM starts here. */
+export const RAM_PHYS = 0x80000000;
+/** Ticks of mtime a second. */
+export const TIMEBASE_FREQUENCY = 10000000;
