@@ -5,7 +5,7 @@
 import { endianness, totalmem } from 'node:os';
 
 import { RingsideError } from '../errors.ts';
-import type { Capability, MemorySharing } from '../host/memory-sharing.ts';
+import type { Capability, MemorySharing } from '../host/host.ts';
 import { CONTROL_BASE, CTL_RAM_SIZE, RAM_OFFSET } from '../worker/layout.ts';
 import { GuestMemory } from './guest-memory.ts';
 

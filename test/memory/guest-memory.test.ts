@@ -3,13 +3,13 @@ import { Worker } from 'node:worker_threads';
 
 import { describe, expect, it } from 'vitest';
 
-import { noMemorySharing } from '../../core/host/memory-sharing.ts';
+import { createHost } from '../../core/host/node-host.ts';
 import { createMachineMemory, RAM_SIZE_MAX, ramWarnings } from '../../core/memory/create.ts';
 import { GuestAddressError, GuestMemory, RAM_BASE } from '../../core/memory/guest-memory.ts';
 import { CONTROL_BASE, CTL_RAM_SIZE, RAM_OFFSET } from '../../core/worker/layout.ts';
 
 const MIB = 2 ** 20;
-const host = noMemorySharing('not in this test');
+const host = createHost({ addon: { reason: 'not in this test' } });
 const make = (ramSize: number) => createMachineMemory({ ramSize, host });
 
 describe('machine memory', () => {

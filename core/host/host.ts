@@ -1,0 +1,151 @@
+/**
+ * What core asks of the machine it runs on, beyond what the language gives. Implemented by node:fs, and by the native addon
+ * where it is there (createHost in node-host.ts). Every call is synchronous: hart and I/O workers are threads that may wait.
+ *
+ * Calls throw errors shaped like node:fs's: `code` ("ENOSPC"), negative `errno`, `syscall`. What the host cannot do throws
+ * `code` "ENOTSUP" with the capability's reason as its message.
+ */
+
+/** Something the host can do, or the reason (one line, for a person) why it cannot. */
+export type Capability = { available: true } | { available: false; reason: string };
+
+/** Enough to make the same Host in another thread; survives structured clone. */
+export interface HostSpec {
+  /** The native addon's file, or why there is none. */
+  readonly addon: { path: string } | { reason: string };
+}
+
+/** The means of letting another process see guest RAM: a memfd mapped over a part of linear memory. */
+export interface MemorySharing {
+  readonly sharedMemory: Capability;
+
+  /**
+   * A new memfd of `size` bytes, all zero, close-on-exec, sealed against shrinking, growing and further seals, so that no
+   * process it is passed to can make an access of ours fault.
+   *
+   * @param name shown in /proc/PID/maps, at most 200 bytes
+   * @returns the file descriptor, owned by the caller
+   */
+  createSharedMemory(name: string, size: number): number;
+
+  /**
+   * Replaces the pages of `memory` at [offset, offset + length) by those of `fd` from its start. What the range held is
+   * lost. The mapping keeps the file alive by itself.
+   *
+   * @param offset bytes, a multiple of the host's page size
+   * @param length bytes, a multiple of the host's page size, at most the size of the file
+   */
+  mapSharedMemory(memory: WebAssembly.Memory, offset: number, length: number, fd: number): void;
+
+  /** Replaces the range by private zero pages, which gives its memory back to the host. Undoes mapSharedMemory. */
+  unmapSharedMemory(memory: WebAssembly.Memory, offset: number, length: number): void;
+
+  /** Asks for huge pages behind the range. Never fails: it is advice, and many hosts take none. */
+  adviseHugePages(memory: WebAssembly.Memory, offset: number, length: number): void;
+
+  close(fd: number): void;
+}
+
+export type FileKind = 'file' | 'block-device' | 'directory' | 'other';
+
+export interface FileInfo {
+  readonly kind: FileKind;
+  /** Bytes; of a block device too, where the host can tell (else 0). */
+  readonly size: number;
+  /** Together these name the file, whatever its paths. */
+  readonly device: bigint;
+  readonly inode: bigint;
+  /** What the file system or device likes to be given at a time, bytes. */
+  readonly preferredBlockSize: number;
+}
+
+/** Files and block devices by descriptor. Views may lie in shared memory; data goes straight in and out of them. */
+export interface HostFiles {
+  /** OFD locks (fcntl F_OFD_SETLK), by which QEMU and we keep off one another's images. */
+  readonly fileLocks: Capability;
+  /** punchHole, zeroRange and discardDevice; a file system may still say EOPNOTSUPP. */
+  readonly holes: Capability;
+
+  /** What is at `path`, symbolic links followed. Opens nothing, so that a FIFO cannot block it. */
+  inspect(path: string): FileInfo;
+  /** What `fd` is open on. */
+  inspectOpen(fd: number): FileInfo;
+  /**
+   * Opens an existing file, close-on-exec.
+   * @param exclusive of a block device: fail with EBUSY when the host uses it (a mounted file system, say). Linux only.
+   */
+  open(path: string, options: { write: boolean; exclusive?: boolean }): number;
+  /** Makes a file of `size` bytes that takes no space; fails with EEXIST when there is one. */
+  createSparse(path: string, size: number): void;
+  close(fd: number): void;
+
+  /** One preadv: bytes read from `position` on, fewer than asked for at the end of the file or by chance, 0 at the end. */
+  readv(fd: number, views: readonly NodeJS.ArrayBufferView[], position: number): number;
+  /** One pwritev: bytes written, maybe fewer than asked for. */
+  writev(fd: number, views: readonly NodeJS.ArrayBufferView[], position: number): number;
+  /** All that was written, and the size, are on stable storage when it returns. */
+  fdatasync(fd: number): void;
+
+  /** The range reads as zero and takes no space; the file keeps its size. */
+  punchHole(fd: number, offset: number, length: number): void;
+  /** The range reads as zero and stays allocated; the file keeps its size. */
+  zeroRange(fd: number, offset: number, length: number): void;
+  /** Tells a block device that a range is not needed; it reads as anything afterwards. */
+  discardDevice(fd: number, offset: number, length: number): void;
+  /** Where the next data at or behind `offset` begins, -1 when there is none. */
+  seekData(fd: number, offset: number): number;
+  /** Where the next hole (or the end of the file) at or behind `offset` is, -1 when `offset` is not inside the file. */
+  seekHole(fd: number, offset: number): number;
+
+  /** Takes an OFD lock without waiting; false when another open file has one in the way. It goes when the file is closed. */
+  lock(fd: number, start: number, length: number, exclusive: boolean): boolean;
+  unlock(fd: number, start: number, length: number): void;
+  /** Whether `lock` would succeed now. */
+  testLock(fd: number, start: number, length: number, exclusive: boolean): boolean;
+  /** The locks that anyone holds on the file, where the host lists them (Linux's /proc/locks); else none. */
+  listLocks(file: FileInfo): { start: number; end: number }[];
+}
+
+/** One descriptor of HostEvents.poll: fd, POLL* bits wanted, POLL* bits that are so. */
+export const POLL_WORDS = 3;
+export const POLLIN = 0x1;
+export const POLLOUT = 0x4;
+export const POLLERR = 0x8;
+export const POLLHUP = 0x10;
+export const POLLNVAL = 0x20;
+
+/** Doorbells shared with other processes. */
+export interface HostEvents {
+  readonly eventFds: Capability;
+  /** An eventfd, counter 0, non-blocking, close-on-exec. */
+  createEvent(): number;
+  /** Takes the counter, leaving 0; 0n when nobody has rung. */
+  readEvent(fd: number): bigint;
+  /** Adds 1 to the counter. A full counter stays as it is: whoever reads it has been rung. */
+  ringEvent(fd: number): void;
+  /**
+   * Waits until one of the descriptors is ready; nothing but its descriptors or the timeout ends the wait, so keep an eventfd
+   * among them for whoever wants the thread to stop.
+   *
+   * @param entries POLL_WORDS words a descriptor, at most 1024 of them; a negative fd is passed over
+   * @param timeout ms, -1 for ever
+   * @returns how many are ready; may be 0 before the timeout
+   */
+  poll(entries: Int32Array, timeout: number): number;
+}
+
+export interface Host extends MemorySharing, HostFiles, HostEvents {
+  /** Makes the same host in another thread. */
+  readonly spec: HostSpec;
+}
+
+/** An error of the host: node:fs's and the addon's have this shape. */
+export interface HostError extends Error {
+  code: string;
+  errno?: number;
+  syscall?: string;
+}
+
+export function isHostError(error: unknown): error is HostError {
+  return error instanceof Error && typeof (error as Partial<HostError>).code === 'string';
+}
