@@ -9,7 +9,7 @@
  */
 import { DEVICE_BASE, DEV_UART, RING_WANT_ROOM } from '../worker/layout';
 import { UART_IRQ } from '../machine/virt-map';
-import { inRing, outRing, ringPut, ringRoom, ringTake, ringUsed, ringWrite } from '../chardev/ring.as';
+import { inRing, outRing, ringPut, ringRoom, ringTake, ringWrite } from '../chardev/ring.as';
 import { plicSetLevel } from '../irqchip/plic.as';
 import { lock, unlock } from '../memory/lock.as';
 
@@ -321,6 +321,15 @@ export function uartPutBytes(from: usize, count: u32): u32 {
   const ring = outRing(0);
   const room = ringRoom(ring);
   const taken = room <= FIFO_SIZE ? 0 : ringWrite(ring, from, min<u32>(count, room - FIFO_SIZE));
+  unlock(LOCK);
+  return taken;
+}
+
+/** As uartPutBytes, one byte; whether it was taken. */
+export function uartPutByte(byte: u32): bool {
+  lock(LOCK);
+  const ring = outRing(0);
+  const taken = ringRoom(ring) > FIFO_SIZE && ringPut(ring, byte);
   unlock(LOCK);
   return taken;
 }
