@@ -13,7 +13,7 @@ export declare function now(): f64;
 // @ts-ignore: decorator
 @inline
 export function hartBlock(hart: i32): usize {
-  return HART_BASE + <usize>hart * HART_STRIDE;
+  return <usize>HART_BASE + <usize>hart * HART_STRIDE;
 }
 
 /** Makes a hart leave its fast loop soon, and wakes it if it sleeps. Any thread. */

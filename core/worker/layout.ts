@@ -112,6 +112,8 @@ export const H_RES_VALUE = 0x340;
 /** i32: FAULT_* cause of the exception that a helper wants taken (-1 none), u64 its tval. */
 export const H_FAULT = 0x348;
 export const H_FAULT_TVAL = 0x350;
+/** u64: address behind the system instruction that is being executed. */
+export const H_NEXT_PC = 0x358;
 
 // CSRs, u64 each.
 export const H_MSTATUS = 0x400;
@@ -198,6 +200,9 @@ export const H_CODE_START = 0xa30;
 export const H_CODE_COUNT = 0xa34;
 export const H_CODE_NEXT = 0xa38;
 
+/** i32: read-modify-written as a memory barrier. */
+export const H_BARRIER = 0xa3c;
+
 /** Scratch slots for instructions that straddle a page. */
 export const H_SCRATCH = 0x1000;
 /** Address-space table: 64 entries of 80 bytes. */
@@ -262,3 +267,22 @@ export const RING_WANT_ROOM = 12;
 export const RING_DATA = 64;
 /** Bytes in a ring (a power of two). */
 export const RING_SIZE = 0x8000;
+
+// ---- queue statistics: QUEUE_STATS_BASE + slot * QUEUE_STATS_SLOT_STRIDE + queue * QUEUE_STATS_STRIDE ------------
+/** Written by the I/O worker that runs the queue, read by the control thread. 64 slots of 256 queues: 16 MiB. */
+export const QUEUE_STATS_SLOT_STRIDE = 0x40000;
+/** Counters first; the rest of the block is kept for a ring of recent events. */
+export const QUEUE_STATS_STRIDE = 0x400;
+/** f64 each, since the queue was activated: chains popped, buffers used, available buffer notifications seen. */
+export const QS_POPPED = 0;
+export const QS_USED = 8;
+export const QS_NOTIFICATIONS = 16;
+/** f64 each: used buffer notifications sent, and those that the driver did not want. */
+export const QS_INTERRUPTS = 24;
+export const QS_SUPPRESSED = 32;
+/** i32 each: the device's position in the available ring, used index, chains popped but not used. */
+export const QS_LAST_AVAIL_IDX = 40;
+export const QS_USED_IDX = 44;
+export const QS_IN_FLIGHT = 48;
+/** i32: a code of QUEUE_FAULTS (core/virtio/queue/queue-fault.ts), 0 when the queue is sound. */
+export const QS_ERROR = 52;

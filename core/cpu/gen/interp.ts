@@ -1,0 +1,320 @@
+/** Prints the interpreter: one function, one case a handler, made from each instruction's meaning. */
+import type { Expr, Insn, Stmt } from '../isa/dsl.ts';
+import { HANDLERS, SPECIAL } from './handlers.ts';
+import type { Handler } from './handlers.ts';
+
+const PC = '(pageVa + <u64>((ip - base) >> 3))';
+
+/** Operators as AssemblyScript; a and b are printed operands (i64 or i32, signed). */
+const PRINT: Record<string, (a: string, b: string) => string> = {
+  add: (a, b) => `(${a} + ${b})`,
+  sub: (a, b) => `(${a} - ${b})`,
+  mul: (a, b) => `(${a} * ${b})`,
+  and: (a, b) => `(${a} & ${b})`,
+  or: (a, b) => `(${a} | ${b})`,
+  xor: (a, b) => `(${a} ^ ${b})`,
+  shl: (a, b) => `(${a} << ${b})`,
+  shr_s: (a, b) => `(${a} >> ${b})`,
+  eq: (a, b) => `i32(${a} == ${b})`,
+  ne: (a, b) => `i32(${a} != ${b})`,
+  lt_s: (a, b) => `i32(${a} < ${b})`,
+  ge_s: (a, b) => `i32(${a} >= ${b})`,
+  div_s: (a, b) => `(${a} / ${b})`,
+  rem_s: (a, b) => `(${a} % ${b})`,
+};
+
+function printOp(op: string, a: string[]): string {
+  const [type, name] = op.split('.') as [string, string];
+  const [x, y] = a as [string, string];
+  const u = type === 'i64' ? 'u64' : 'u32';
+  const plain = PRINT[name];
+  if (plain !== undefined) return plain(x, y);
+  switch (name) {
+    case 'shr_u': return `${type}(${u}(${x}) >> ${u}(${y}))`;
+    case 'lt_u': return `i32(${u}(${x}) < ${u}(${y}))`;
+    case 'ge_u': return `i32(${u}(${x}) >= ${u}(${y}))`;
+    case 'div_u': return `${type}(${u}(${x}) / ${u}(${y}))`;
+    case 'rem_u': return `${type}(${u}(${x}) % ${u}(${y}))`;
+    case 'rotl': case 'rotr': return `${name}<${type}>(${x}, ${y})`;
+    case 'clz': case 'ctz': case 'popcnt': return `${name}<${type}>(${x})`;
+    case 'eqz': return `i32(${x} == 0)`;
+    case 'extend8_s': return `i64(i8(${x}))`;
+    case 'extend16_s': return `i64(i16(${x}))`;
+    case 'extend32_s': return `i64(i32(${x}))`;
+    case 'wrap_i64': return `i32(${x})`;
+    case 'extend_i32_s': return `i64(i32(${x}))`;
+    case 'extend_i32_u': return `i64(u32(${x}))`;
+    default: throw new Error(`no way to print ${op}`);
+  }
+}
+
+const REG_SLOT = { rd: 2, rs1: 4, rs2: 6, rs3: 10 } as const;
+
+function print(e: Expr, insn: Insn): string {
+  const go = (x: Expr): string => print(x, insn);
+  switch (e.k) {
+    case 'reg': return `load<i64>(block + load<u16>(ip, ${REG_SLOT[e.reg]}))`;
+    case 'imm': return 'i64(load<i32>(ip, 8))';
+    case 'rm': return 'mode';
+    case 'pc': return `i64(${PC})`;
+    case 'next': throw new Error('next is printed by its statement');
+    case 'const': return e.type === 'i64' ? `i64(${BigInt.asIntN(64, e.value)})` : `i32(${e.value})`;
+    case 'op': return printOp(e.op, e.a.map(go));
+    case 'select': return `select<${e.type}>(${go(e.a)}, ${go(e.b)}, ${go(e.cond)} != 0)`;
+    case 'if': return `(${go(e.cond)} != 0 ? ${go(e.a)} : ${go(e.b)})`;
+    case 'call': return `i64(${e.fn}(${e.a.map((x) => (x.type === 'i64' ? `u64(${go(x)})` : go(x))).join(', ')}))`;
+    case 'tmp': return `t${e.id}`;
+  }
+}
+
+/** load<T> for a width, and the AssemblyScript type that widens rightly. */
+const LOAD_TYPE = { 1: ['i8', 'u8'], 2: ['i16', 'u16'], 4: ['i32', 'u32'], 8: ['i64', 'i64'] } as const;
+const STORE_TYPE = { 1: 'u8', 2: 'u16', 4: 'u32', 8: 'i64' } as const;
+
+const SET_RD = (value: string): string => `store<i64>(block + load<u16>(ip, 2), ${value});`;
+/** The page-number bits and the bits below the access size: what a TLB tag is compared with. */
+const tagMask = (bytes: number): string => `~(<u64>${0xfff ^ (bytes - 1)})`;
+const ENTRY = 'block + H_DTLB + (<usize>(va >> 7) & 0x1ffe0)';
+
+function amo(op: string, bytes: 4 | 8): string {
+  const type = bytes === 4 ? 'i32' : 'i64';
+  const value = `${type}(load<i64>(block + load<u16>(ip, 6)))`;
+  const rmw = { swap: 'xchg', add: 'add', and: 'and', or: 'or', xor: 'xor' }[op];
+  if (rmw !== undefined) return `const old = atomic.${rmw}<${type}>(at, ${value});`;
+  const signed = op === 'min' || op === 'max';
+  const cmp = signed ? type : type.replace('i', 'u');
+  const better = op.startsWith('min') ? '<' : '>';
+  // No such WebAssembly instruction: compare and swap until nobody has come between.
+  return `const operand = ${value}; let old = atomic.load<${type}>(at);
+      for (;;) {
+        const next = ${cmp}(operand) ${better} ${cmp}(old) ? operand : old;
+        const seen = atomic.cmpxchg<${type}>(at, old, next);
+        if (seen == old) break;
+        old = seen;
+      }`;
+}
+
+const FAULT = '{ why = WHY_FAULT; break; }';
+
+function printStmt(s: Stmt, h: Handler): string {
+  const { insn, length, local } = h;
+  const go = (e: Expr): string => print(e, insn);
+  switch (s.s) {
+    case 'let': return `const t${s.id} = ${go(s.e)};`;
+    case 'set': return SET_RD(go(s.e));
+    case 'load': {
+      const [signed, unsigned] = LOAD_TYPE[s.bytes];
+      const type = s.signed ? signed : unsigned;
+      const value = s.box ? 'i64(v) | 0xffffffff00000000' : 'i64(v)';
+      return `const va = u64(${go(s.addr)}); const e = ${ENTRY}; let v: ${type};
+      if (load<u64>(e) == ((va & ${tagMask(s.bytes)}) | dc)) v = load<${type}>(<usize>va + load<u32>(e, 16));
+      else { v = <${type}>loadSlow(block, va, ${s.bytes}); if (fault) ${FAULT} }
+      ${SET_RD(value)}`;
+    }
+    case 'store': {
+      const type = STORE_TYPE[s.bytes];
+      return `const va = u64(${go(s.addr)}); const e = ${ENTRY}; const v = ${go(s.value)};
+      if (load<u64>(e, 8) == ((va & ${tagMask(s.bytes)}) | dc)) store<${type}>(<usize>va + load<u32>(e, 16), <${type}>v);
+      else { storeSlow(block, va, ${s.bytes}, <u64>v); if (fault) ${FAULT} }`;
+    }
+    case 'branch': {
+      const taken = local
+        ? `ip += load<i32>(ip, 8); if (load<i32>(block + H_POLL) == 0) continue; why = WHY_POLL; break;`
+        : `target = ${PC} + <u64>i64(load<i32>(ip, 8)); why = WHY_JUMP; break;`;
+      return `if (${go(s.cond)}) { ${taken} }`;
+    }
+    case 'jump': {
+      const link = `store<u64>(block + load<u16>(ip, 2), ${PC} + ${length});`;
+      return local
+        ? `${link} ip += load<i32>(ip, 8); if (load<i32>(block + H_POLL) == 0) continue; why = WHY_POLL; break;`
+        : `target = ${PC} + <u64>i64(load<i32>(ip, 8)); ${link} why = WHY_JUMP; break;`;
+    }
+    case 'jumpReg':
+      return `target = u64(${go(s.target)}); store<u64>(block + load<u16>(ip, 2), ${PC} + ${length}); why = WHY_JUMP; break;`;
+    case 'amo':
+      return `const at = atomicAddress(block, load<u64>(block + load<u16>(ip, 4)), ${s.bytes}, ACCESS_STORE);
+      if (at == 0) ${FAULT}
+      ${amo(s.op, s.bytes)}
+      ${SET_RD('i64(old)')}`;
+    case 'loadReserved': {
+      const type = s.bytes === 4 ? 'i32' : 'i64';
+      return `const at = atomicAddress(block, load<u64>(block + load<u16>(ip, 4)), ${s.bytes}, ACCESS_LOAD);
+      if (at == 0) ${FAULT}
+      const v = i64(atomic.load<${type}>(at));
+      store<u64>(block + H_RES_ADDR, at); store<i64>(block + H_RES_VALUE, v);
+      ${SET_RD('v')}`;
+    }
+    case 'storeConditional': {
+      const type = s.bytes === 4 ? 'i32' : 'i64';
+      return `const at = atomicAddress(block, load<u64>(block + load<u16>(ip, 4)), ${s.bytes}, ACCESS_STORE);
+      if (at == 0) ${FAULT}
+      const expected = <${type}>load<i64>(block + H_RES_VALUE);
+      const ok = load<u64>(block + H_RES_ADDR) == at && atomic.cmpxchg<${type}>(at, expected, <${type}>load<i64>(block + load<u16>(ip, 6))) == expected;
+      store<u64>(block + H_RES_ADDR, ~0);
+      ${SET_RD('ok ? 0 : 1')}`;
+    }
+    case 'system':
+      return `store<u64>(block + H_INSTRET, count);
+      const r = ${s.fn}(block, load<u32>(ip, 12), ${PC});
+      if (r != SYS_NEXT) { store<u64>(block + H_NEXT_PC, ${PC} + ${length}); why = WHY_SYSTEM + r; break; }`;
+  }
+}
+
+/** Floating-point instructions need FS on; those that write FP state make it dirty. An invalid frm is illegal too. */
+function printFp(insn: Insn): string {
+  if (insn.fp === 'no') return '';
+  const want = insn.fp === 'write' ? '!= MS_FS' : '== 0';
+  let text = `if ((load<u64>(block + H_MSTATUS) & MS_FS) ${want} && !enableFp(block, load<u32>(ip, 12))) ${FAULT}`;
+  if (insn.rm) {
+    text += `
+      let mode: i32 = load<u16>(ip, 8); if (mode == 7) { mode = load<i32>(block + H_FRM); if (mode > 4) { raise(block, CAUSE_ILLEGAL, load<u32>(ip, 12)); ${FAULT.slice(1)} }`;
+  }
+  return text;
+}
+
+function printHandler(h: Handler): string {
+  const body = h.insn.body.map((s) => printStmt(s, h)).join('\n      ');
+  const last = h.insn.body[h.insn.body.length - 1];
+  const falls = last.s !== 'jump' && last.s !== 'jumpReg';
+  const fp = printFp(h.insn);
+  return `    case ${h.id}: { // ${h.insn.name}${h.length === 2 ? ' (c)' : ''}${h.local ? ' (in page)' : ''}
+      ${fp ? fp + '\n      ' : ''}${body}
+      ${falls ? `ip += ${h.length * 8}; continue;` : ''}
+    }`;
+}
+
+/** Engine functions that meanings call, and where they live. */
+function imports(): string {
+  const calls = new Set<string>();
+  const systems = new Set<string>();
+  const visit = (e: Expr): void => {
+    if (e.k === 'call') calls.add(e.fn);
+    if (e.k === 'op' || e.k === 'call') e.a.forEach(visit);
+    if (e.k === 'select' || e.k === 'if') [e.cond, e.a, e.b].forEach(visit);
+  };
+  for (const { insn } of HANDLERS) {
+    for (const s of insn.body) {
+      if (s.s === 'system') systems.add(s.fn);
+      if (s.s === 'let' || s.s === 'set') visit(s.e);
+    }
+  }
+  const alu = [...calls].filter((c) => /^(mulh|clmul|orcB|rev8)/.test(c));
+  const fpu = [...calls].filter((c) => !alu.includes(c));
+  return `import { ${alu.join(', ')} } from '../alu.as';
+import { ${fpu.join(', ')}, fpFlags, setFpFlags } from '../fpu/index.as';
+import { ${[...systems].join(', ')} } from '../exec.as';`;
+}
+
+export function printInterpreter(): string {
+  return `// Made by core/cpu/gen/interp.ts from the instruction table. Do not edit.
+import {
+  H_DTLB, H_FFLAGS, H_FRM, H_INSTRET, H_ITLB, H_MSTATUS, H_NEXT_PC, H_PC, H_POLL, H_RES_ADDR, H_RES_VALUE, H_SCRATCH,
+} from '../../worker/layout';
+import { decodeSlot, decodeStraddling, fetchPage } from '../code.as';
+import { enableFp } from '../fp-state.as';
+import { atomicAddress, dataContext, fetchContext, loadSlow, storeSlow } from '../mmu.as';
+import {
+  ACCESS_LOAD, ACCESS_STORE, CAUSE_ILLEGAL, fault, MS_FS, raise, SYS_FAULT, SYS_LEAVE, SYS_NEXT, SYS_PC, SYS_REFRESH,
+} from '../state.as';
+import { takeFault, takeInterrupt } from '../trap.as';
+${imports()}
+
+const WHY_FAULT = 0;
+const WHY_POLL = 1;
+const WHY_JUMP = 2;
+const WHY_SYSTEM = 3;
+
+/** Why the interpreter returned: it was asked to (H_POLL), or the hart leaves guest code (wfi, stopped, machine exit). */
+export const LEFT_POLL = 0;
+export const LEFT_WAIT = 1;
+
+/** Runs a hart from H_PC until it is polled or leaves guest code. All state is in the hart block when it returns. */
+export function interpret(block: usize): i32 {
+  let ip: usize = 0;
+  let base: usize = 0;
+  let pageVa: u64 = 1;
+  let target: u64 = load<u64>(block + H_PC);
+  let count: u64 = load<u64>(block + H_INSTRET);
+  let dc: u64 = dataContext;
+  let why: i32 = WHY_JUMP;
+  setFpFlags(load<i32>(block + H_FFLAGS));
+  for (;;) {
+    // Leaving straight-line code: what comes next?
+    for (;;) {
+      if (why == WHY_JUMP) {
+        if (load<i32>(block + H_POLL) != 0) {
+          store<u64>(block + H_PC, target);
+          break;
+        }
+      } else if (why == WHY_FAULT) {
+        count--;
+        store<u64>(block + H_INSTRET, count);
+        takeFault(block, ${PC});
+        target = load<u64>(block + H_PC);
+        dc = dataContext;
+        pageVa = 1;
+      } else if (why == WHY_POLL) {
+        store<u64>(block + H_PC, ${PC});
+        break;
+      } else if (why == WHY_SYSTEM + SYS_FAULT) {
+        // ecall and ebreak do not retire either (privileged manual 3.3.1).
+        why = WHY_FAULT;
+        continue;
+      } else {
+        if (why != WHY_SYSTEM + SYS_PC && why != WHY_SYSTEM + SYS_LEAVE) store<u64>(block + H_PC, load<u64>(block + H_NEXT_PC));
+        if (why == WHY_SYSTEM + SYS_LEAVE) break;
+        takeInterrupt(block);
+        target = load<u64>(block + H_PC);
+        dc = dataContext;
+        pageVa = 1;
+      }
+      // Enter \`target\`.
+      const va = target & ~(<u64>4095);
+      if (va != pageVa) {
+        const entry = block + H_ITLB + (<usize>(target >> 8) & 0x3ff0);
+        if (load<u64>(entry) == (va | fetchContext)) base = load<u32>(entry, 8);
+        else {
+          base = fetchPage(block, target);
+          if (base == 0) {
+            takeFault(block, target);
+            target = load<u64>(block + H_PC);
+            dc = dataContext;
+            pageVa = 1;
+            why = WHY_JUMP;
+            continue;
+          }
+        }
+        pageVa = va;
+      }
+      ip = base + (<usize>(target & 4095) << 3);
+      why = -1;
+      break;
+    }
+    if (why >= 0) break;
+
+    for (;;) {
+    count++;
+    switch (load<u16>(ip)) {
+    case ${SPECIAL.DECODE}: { count--; decodeSlot(block, ip, base); continue; }
+    default:
+    case ${SPECIAL.ILLEGAL}: { raise(block, CAUSE_ILLEGAL, load<u32>(ip, 12)); why = WHY_FAULT; break; }
+    case ${SPECIAL.PAGE_END}: { count--; target = ${PC}; why = WHY_JUMP; break; }
+    case ${SPECIAL.STRADDLE}: {
+      // The scratch slots stand for no page: pageVa becomes the instruction's own address, which no page has.
+      count--;
+      const pc = ${PC};
+      if (!decodeStraddling(block, block + H_SCRATCH, pc, base)) { count++; why = WHY_FAULT; break; }
+      pageVa = pc; base = block + H_SCRATCH; ip = base;
+      continue;
+    }
+${HANDLERS.map(printHandler).join('\n')}
+    }
+    break;
+    }
+  }
+  store<u64>(block + H_INSTRET, count);
+  store<i32>(block + H_FFLAGS, fpFlags);
+  return why == WHY_SYSTEM + SYS_LEAVE ? LEFT_WAIT : LEFT_POLL;
+}
+`;
+}

@@ -1,0 +1,121 @@
+/** A hart's life outside the interpreter: interrupts, requests of other threads, sleeping, power-on. */
+import {
+  CONTROL_BASE, CTL_FIRMWARE, CTL_HARTS, CTL_RUN, FENCE_I, FENCE_VMA, FIRMWARE_SBI, H_F, H_FFLAGS, H_HSM, H_HSM_ADDR, H_HSM_ARG, H_ID,
+  H_INSTRET, H_IRQ, H_MBOX_STATE, H_MIE, H_MSTATUS, H_PC, H_POLL, H_PRIV, H_REMOTE_FENCE, H_RES_ADDR, H_SATP, H_SLEEPING, H_STAT_DECODED,
+  H_STAT_MMIO, H_STAT_TLB_MISS, H_STAT_TRAPS, H_STAT_WFI, H_WAKE, H_X, MBOX_IDLE, RUN_RUNNING,
+} from '../worker/layout';
+import { sbiResetHart } from '../firmware/sbi-hart.as';
+import { mtime, updateTimerLines } from './clock.as';
+import { newEpoch, resetCode } from './code.as';
+import { resetCsrs } from './csr.as';
+import { interpret, LEFT_WAIT } from './generated/interp.as';
+import { hartBlock } from './hart.as';
+import { flushSpaces, refreshContexts, resetMmu } from './mmu.as';
+import { clearFault, MS_SIE, PRIV_S } from './state.as';
+import { pendingBits, takeInterrupt } from './trap.as';
+
+// SBI HSM states.
+const HSM_STARTED = 0;
+const HSM_STOPPED = 1;
+const HSM_START_PENDING = 2;
+
+/** Where the board's reset vector is. */
+const RESET_PC: u64 = 0x1000;
+
+// @ts-ignore: decorator
+@inline
+function running(): bool {
+  return atomic.load<i32>(CONTROL_BASE + CTL_RUN) == RUN_RUNNING;
+}
+
+/** Fences that other harts ask for; whoever asks waits until the bits are clear. */
+function serveFences(block: usize): void {
+  const bits = atomic.load<i32>(block + H_REMOTE_FENCE);
+  if (bits == 0) return;
+  if (bits & FENCE_VMA) flushSpaces(block, -1);
+  if (bits & FENCE_I) newEpoch(block);
+  refreshContexts(block);
+  atomic.and<i32>(block + H_REMOTE_FENCE, ~bits);
+}
+
+/** A start that another hart asked for (SBI HSM hart_start: S-mode, satp 0, SIE 0, a0 hart id, a1 opaque). */
+function acceptStart(block: usize): void {
+  if (atomic.load<i32>(block + H_HSM) != HSM_START_PENDING) return;
+  store<u64>(block + H_X + 10 * 8, load<u32>(block + H_ID));
+  store<u64>(block + H_X + 11 * 8, load<u64>(block + H_HSM_ARG));
+  store<u64>(block + H_PC, load<u64>(block + H_HSM_ADDR));
+  store<i32>(block + H_PRIV, PRIV_S);
+  store<u64>(block + H_SATP, 0);
+  store<u64>(block + H_MSTATUS, load<u64>(block + H_MSTATUS) & ~MS_SIE);
+  flushSpaces(block, -1);
+  newEpoch(block);
+  refreshContexts(block);
+  atomic.store<i32>(block + H_HSM, HSM_STARTED);
+}
+
+/** Sleeps until there is something to do. A bumped H_WAKE is never missed: it is read before the last look. */
+function sleep(block: usize): void {
+  for (;;) {
+    const wake = atomic.load<i32>(block + H_WAKE);
+    atomic.store<i32>(block + H_SLEEPING, 1);
+    const hsm = atomic.load<i32>(block + H_HSM);
+    const due = updateTimerLines(block);
+    if (!running() || atomic.load<i32>(block + H_REMOTE_FENCE) != 0 || hsm == HSM_START_PENDING) break;
+    if (hsm != HSM_STOPPED && pendingBits(block) & load<u64>(block + H_MIE)) break;
+    let timeout: i64 = -1;
+    if (due != u64.MAX_VALUE && hsm != HSM_STOPPED) {
+      const now = mtime();
+      // A tick is 100 ns. An hour at most, so that the product stays far from overflow.
+      timeout = due > now ? <i64>min<u64>(due - now, 36000000000) * 100 : 0;
+    }
+    atomic.wait<i32>(block + H_WAKE, wake, timeout);
+  }
+  atomic.store<i32>(block + H_SLEEPING, 0);
+}
+
+/** Runs a hart until CTL_RUN is no longer RUN_RUNNING. */
+export function runHart(hart: i32): void {
+  const block = hartBlock(hart);
+  refreshContexts(block);
+  let wait = false;
+  for (;;) {
+    // Cleared before anything is looked at: what comes later sets it again.
+    atomic.store<i32>(block + H_POLL, 0);
+    serveFences(block);
+    if (!running()) return;
+    acceptStart(block);
+    if (wait || atomic.load<i32>(block + H_HSM) == HSM_STOPPED) {
+      sleep(block);
+      wait = false;
+      continue;
+    }
+    takeInterrupt(block);
+    wait = interpret(block) == LEFT_WAIT;
+  }
+}
+
+/** Power-on state of a hart. Only while it does not run. */
+export function resetHart(hart: i32, boot: bool): void {
+  const block = hartBlock(hart);
+  memory.fill(block + H_X, 0, H_F + 256);
+  store<i32>(block + H_ID, hart);
+  store<i32>(block + H_FFLAGS, 0);
+  store<u64>(block + H_INSTRET, 0);
+  store<u64>(block + H_RES_ADDR, ~0);
+  store<i32>(block + H_IRQ, 0);
+  store<i32>(block + H_SLEEPING, 0);
+  store<i32>(block + H_REMOTE_FENCE, 0);
+  store<i32>(block + H_MBOX_STATE, MBOX_IDLE);
+  store<u64>(block + H_STAT_TRAPS, 0);
+  store<u64>(block + H_STAT_MMIO, 0);
+  store<u64>(block + H_STAT_TLB_MISS, 0);
+  store<u64>(block + H_STAT_DECODED, 0);
+  store<u64>(block + H_STAT_WFI, 0);
+  clearFault();
+  resetCsrs(block);
+  resetCode(block, hart, load<i32>(CONTROL_BASE + CTL_HARTS));
+  store<u64>(block + H_PC, RESET_PC);
+  atomic.store<i32>(block + H_HSM, HSM_STARTED);
+  if (load<i32>(CONTROL_BASE + CTL_FIRMWARE) == FIRMWARE_SBI) sbiResetHart(block, hart, boot);
+  resetMmu(block);
+}

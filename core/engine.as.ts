@@ -1,0 +1,10 @@
+/**
+ * The engine: what runs per guest instruction or per register access, as one WebAssembly module. Every thread of a machine
+ * instantiates it on the machine's shared memory: hart workers call runHart, the clock worker clockTick, I/O workers and
+ * the control thread plicSetLevel, uartPoll and the resets.
+ */
+export { runHart, resetHart } from './cpu/run.as';
+export { clockTick, clockReset, mtime } from './cpu/clock.as';
+export { plicSetLevel, plicReset } from './irqchip/plic.as';
+export { uartPoll, uartReset } from './devices/uart16550.as';
+export { kickHart, callControl } from './cpu/hart.as';
