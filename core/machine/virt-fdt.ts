@@ -141,45 +141,41 @@ export function virtTree(options: VirtFdtOptions): FdtNode {
     ),
   );
 
-  const soc = fdtNode(
-    'soc',
-    { '#address-cells': [2], '#size-cells': [2], compatible: 'simple-bus', ranges: true },
-    [
-      device('rtc', RTC_PHYS, 0x1000, { compatible: 'google,goldfish-rtc' }, { plic, source: RTC_IRQ }),
-      device(
-        'serial',
-        UART_PHYS,
-        0x100,
-        { 'clock-frequency': [UART_CLOCK], compatible: 'ns16550a' },
-        { plic, source: UART_IRQ },
-      ),
-      device('test', TEST_PHYS, TEST_SIZE, {
-        phandle: [test],
-        compatible: ['sifive,test1', 'sifive,test0', 'syscon'],
-      }),
-      ...virtio,
-      device('plic', PLIC_PHYS, PLIC_SIZE, {
-        phandle: [plic],
-        // The highest source number; QEMU before 8.0 gave one too many here.
-        'riscv,ndev': [PLIC_SOURCES - 1],
-        'interrupts-extended': hartIds.flatMap((id) => [
-          ...[intcPhandle(id), IRQ_M_EXTERNAL],
-          ...[intcPhandle(id), IRQ_S_EXTERNAL],
-        ]),
-        'interrupt-controller': true,
-        compatible: ['sifive,plic-1.0.0', 'riscv,plic0'],
-        '#address-cells': [0],
-        '#interrupt-cells': [1],
-      }),
-      device('clint', CLINT_PHYS, CLINT_SIZE, {
-        'interrupts-extended': hartIds.flatMap((id) => [
-          ...[intcPhandle(id), IRQ_M_SOFT],
-          ...[intcPhandle(id), IRQ_M_TIMER],
-        ]),
-        compatible: ['sifive,clint0', 'riscv,clint0'],
-      }),
-    ],
-  );
+  const soc = fdtNode('soc', { '#address-cells': [2], '#size-cells': [2], compatible: 'simple-bus', ranges: true }, [
+    device('rtc', RTC_PHYS, 0x1000, { compatible: 'google,goldfish-rtc' }, { plic, source: RTC_IRQ }),
+    device(
+      'serial',
+      UART_PHYS,
+      0x100,
+      { 'clock-frequency': [UART_CLOCK], compatible: 'ns16550a' },
+      { plic, source: UART_IRQ },
+    ),
+    device('test', TEST_PHYS, TEST_SIZE, {
+      phandle: [test],
+      compatible: ['sifive,test1', 'sifive,test0', 'syscon'],
+    }),
+    ...virtio,
+    device('plic', PLIC_PHYS, PLIC_SIZE, {
+      phandle: [plic],
+      // The highest source number; QEMU before 8.0 gave one too many here.
+      'riscv,ndev': [PLIC_SOURCES - 1],
+      'interrupts-extended': hartIds.flatMap((id) => [
+        ...[intcPhandle(id), IRQ_M_EXTERNAL],
+        ...[intcPhandle(id), IRQ_S_EXTERNAL],
+      ]),
+      'interrupt-controller': true,
+      compatible: ['sifive,plic-1.0.0', 'riscv,plic0'],
+      '#address-cells': [0],
+      '#interrupt-cells': [1],
+    }),
+    device('clint', CLINT_PHYS, CLINT_SIZE, {
+      'interrupts-extended': hartIds.flatMap((id) => [
+        ...[intcPhandle(id), IRQ_M_SOFT],
+        ...[intcPhandle(id), IRQ_M_TIMER],
+      ]),
+      compatible: ['sifive,clint0', 'riscv,clint0'],
+    }),
+  ]);
 
   const syscon = (name: string, value: number): FdtNode =>
     fdtNode(name, { value: [value], offset: [0], regmap: [test], compatible: `syscon-${name}` });
