@@ -5,7 +5,7 @@
  * does not clear of every other flag, and all the rest, goes to the exact operation.
  */
 import {
-  BOX, FLAG_NX, MIN_NORMAL_D, RM_RNE, SIGN_D, SIGN_S,
+  BOX, FLAG_NX, HIDDEN_D, RM_RNE, SIGN_D, SIGN_S,
   boxFloat, fpFlags, isNative, isSafeD, isSafeS, toBits, toDouble, toFloat, unbox,
 } from './state.as';
 import { addExactD, divExactD, fmaExactD, mulExactD, sqrtExactD } from './double.as';
@@ -78,6 +78,12 @@ function addSlowD(a: u64, b: u64, sum: f64, rm: i32): u64 {
 export function fmulD(a: u64, b: u64, rm: i32): u64 {
   const product = toDouble(a) * toDouble(b);
   if (isNative(rm) && isSafeD(product)) return toBits(product);
+  return mulSlowD(a, b, product, rm);
+}
+
+/** While NX is clear: products of at most 53 bits (of integers above all) are exact. */
+function mulSlowD(a: u64, b: u64, product: f64, rm: i32): u64 {
+  if (rm == RM_RNE && ctz(a | HIDDEN_D) + ctz(b | HIDDEN_D) > 52 && isSafeD(product)) return toBits(product);
   return mulExactD(a, b, rm);
 }
 

@@ -4,7 +4,7 @@
  */
 import {
   BOXED_NAN_S, FLAG_NV, NAN_D, SIGN_D, SIGN_S,
-  box, boxFloat, isNanD, isNanS, isSignallingD, isSignallingS, accrue, toBits, toDouble, toFloat, unbox,
+  accrue, box, boxFloat, isNanD, isNanS, isSignallingD, isSignallingS, toBits, toDouble, toFloat, unbox,
 } from './state.as';
 
 /** NV if an operand signals. */

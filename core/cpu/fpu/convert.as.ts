@@ -4,9 +4,9 @@
  * its low half. A single is looked at as the double of the same value throughout.
  */
 import {
-  BIAS_D, BOXED_NAN_S, EXPONENT_D, FLAG_NV, FLAG_NX, FRACTION_D, HIDDEN_D, NAN_D,
-  RM_RDN, RM_RMM, RM_RNE, RM_RTZ, RM_RUP,
-  box, boxFloat, isSignallingD, isSignallingS, accrue, toBits, toDouble, toFloat, unbox,
+  BIAS_D, BOXED_NAN_S, EXPONENT_D, FLAG_NV, FLAG_NX, FRACTION_D, HIDDEN_D, NAN_D, RM_RDN, RM_RMM, RM_RNE, RM_RTZ,
+  RM_RUP,
+  accrue, box, boxFloat, isNative, isSafeS, isSignallingD, isSignallingS, toBits, toDouble, toFloat, unbox,
 } from './state.as';
 import { narrow, roundD, roundS } from './round.as';
 
@@ -108,7 +108,7 @@ export function fcvtLuS(a: u64, rm: i32): u64 {
   return toLu(widen(a), rm);
 }
 
-// ---- from integers --------------------------------------------------------------------------------------------------
+// ---- from integers: only NX is ever due -----------------------------------------------------------------------------
 
 /** Bits from the first to the last one of an integer. Not of 0. */
 // @ts-ignore: decorator
@@ -145,31 +145,33 @@ export function fcvtDWu(a: u64, rm: i32): u64 {
 
 export function fcvtDL(a: u64, rm: i32): u64 {
   const magnitude = <u64>abs<i64>(a);
-  if (magnitude == 0 || span(magnitude) <= 53) return toBits(<f64><i64>a);
+  if (isNative(rm) || magnitude == 0 || span(magnitude) <= 53) return toBits(<f64><i64>a);
   return integerD(<i64>a < 0, magnitude, rm);
 }
 
 export function fcvtDLu(a: u64, rm: i32): u64 {
-  if (a == 0 || span(a) <= 53) return toBits(<f64>a);
+  if (isNative(rm) || a == 0 || span(a) <= 53) return toBits(<f64>a);
   return integerD(false, a, rm);
 }
 
 export function fcvtSL(a: u64, rm: i32): u64 {
   const magnitude = <u64>abs<i64>(a);
-  if (magnitude == 0 || span(magnitude) <= 24) return boxFloat(<f32><i64>a);
+  if (isNative(rm) || magnitude == 0 || span(magnitude) <= 24) return boxFloat(<f32><i64>a);
   return integerS(<i64>a < 0, magnitude, rm);
 }
 
 export function fcvtSLu(a: u64, rm: i32): u64 {
-  if (a == 0 || span(a) <= 24) return boxFloat(<f32>a);
+  if (isNative(rm) || a == 0 || span(a) <= 24) return boxFloat(<f32>a);
   return integerS(false, a, rm);
 }
 
 export function fcvtSW(a: u64, rm: i32): u64 {
+  if (isNative(rm)) return boxFloat(<f32><i32>a);
   return narrow(<f64><i32>a, rm);
 }
 
 export function fcvtSWu(a: u64, rm: i32): u64 {
+  if (isNative(rm)) return boxFloat(<f32><u32>a);
   return narrow(<f64><u32>a, rm);
 }
 
@@ -178,6 +180,10 @@ export function fcvtSWu(a: u64, rm: i32): u64 {
 /** Double to single. */
 export function fcvtSD(a: u64, rm: i32): u64 {
   const x = toDouble(a);
+  if (isNative(rm)) {
+    const single = <f32>x;
+    if (isSafeS(single)) return boxFloat(single);
+  }
   if (x == x) return narrow(x, rm);
   if (isSignallingD(a)) accrue(FLAG_NV);
   return BOXED_NAN_S;

@@ -6,7 +6,7 @@
  */
 import {
   BIAS_D, EXPONENT_D, FLAG_DZ, FLAG_NV, FRACTION_D, HIDDEN_D, NAN_D, ONE_D, RM_RDN, SIGN_D,
-  isNanD, isSignallingD, accrue, toBits, toDouble,
+  accrue, isNanD, isSignallingD, toBits, toDouble,
 } from './state.as';
 import { mulhu } from '../alu.as';
 import { roundD, shiftRightJam } from './round.as';

@@ -4,8 +4,8 @@
  * ("jammed"): all that rounding wants to know of it is that it is not zero.
  */
 import {
-  BIAS_D, FLAG_NX, FLAG_OF, FLAG_UF, FRACTION_D, HIDDEN_D, RM_RDN, RM_RMM, RM_RNE, RM_RUP,
-  box, boxFloat, isSafeS, accrue, toBits,
+  BIAS_D, FLAG_NX, FLAG_OF, FLAG_UF, FRACTION_D, HIDDEN_D, MIN_NORMAL_S, RM_RDN, RM_RMM, RM_RNE, RM_RUP,
+  accrue, box, boxFloat, toBits,
 } from './state.as';
 
 const TOP: u64 = 0x8000000000000000;
@@ -83,12 +83,14 @@ export function roundS(sign: u32, exponent: i32, significand: u64, rm: i32): u64
 
 /** Rounds any double but a NaN to a boxed single, with flags. Infinities and zeros keep their sign and accrue nothing. */
 export function narrow(value: f64, rm: i32): u64 {
-  const single = <f32>value;
-  if (rm == RM_RNE && isSafeS(single)) {
+  const magnitude = abs(value);
+  // Neither tiny nor beyond the greatest single.
+  if (rm == RM_RNE && magnitude > <f64>MIN_NORMAL_S && magnitude <= <f64>f32.MAX_VALUE) {
+    const single = <f32>value;
     accrue(<i32>(<f64>single != value));
     return boxFloat(single);
   }
-  if (value == 0 || abs(value) == Infinity) return boxFloat(single);
+  if (value == 0 || magnitude == Infinity) return boxFloat(<f32>value);
   const bits = toBits(value);
   const exponent = <i32>(bits >> 52) & 0x7ff;
   // A subnormal double is far below every single: without its leading one in place it still shifts to a bare sticky bit.

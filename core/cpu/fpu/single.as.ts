@@ -8,7 +8,10 @@
  * - a sum is rounded to odd (the last bit is set if anything was cut off), which loses nothing that a later rounding to
  *   51 or fewer bits could see.
  */
-import { FLAG_DZ, FLAG_NV, BOXED_NAN_S, RM_RDN, SIGN_S, box, isNanS, isSignallingS, accrue, toBits, toDouble, toFloat } from './state.as';
+import {
+  BOXED_NAN_S, FLAG_DZ, FLAG_NV, RM_RDN, SIGN_S,
+  accrue, box, isNanS, isSignallingS, toBits, toDouble, toFloat,
+} from './state.as';
 import { narrow } from './round.as';
 
 /** The canonical NaN as result of an operation on a and b; NV if one signals or neither is a NaN. */
