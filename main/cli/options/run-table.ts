@@ -1,0 +1,271 @@
+/** The options of `ringside run`: one table, from which the parser and `ringside run -help` are made. */
+import {
+  CHARDEV_KEYS,
+  type ChardevOption,
+  DEVICE_KEYS,
+  DRIVE_KEYS,
+  type DeviceOption,
+  type DriveOption,
+  parseChardev,
+  parseDevice,
+  parseDrive,
+} from './devices.ts';
+import { type KeyTable, badOption, choice, count, onOff, parseList, size, text } from './syntax.ts';
+
+/** Where the serial port goes: the terminal with or without the escape key, nowhere, or a -chardev. */
+export type SerialTarget = 'stdio' | 'mon:stdio' | 'null' | `chardev:${string}`;
+
+/** What the options said, before they are looked at together. */
+export interface RunDraft {
+  memory?: number;
+  harts?: number;
+  kernel?: string;
+  initrd?: string;
+  append?: string;
+  bios?: string;
+  drives: DriveOption[];
+  devices: DeviceOption[];
+  chardevs: ChardevOption[];
+  serial?: SerialTarget;
+  nographic: boolean;
+  nodefaults: boolean;
+  forceLegacy?: boolean;
+  noReboot: boolean;
+  startPaused: boolean;
+  name?: string;
+  guest?: string;
+  mirror?: string;
+}
+
+export interface RunOption {
+  /** As written in messages and in the help; one or two dashes are the same. The first is the usual one. */
+  names: readonly string[];
+  /** What stands after it in the help; absent: it takes no value. */
+  argument?: string;
+  section: 'Guest' | 'Machine' | 'Disks and devices' | 'Console' | 'Running';
+  help: string;
+  /** Keys to list below it in the help, by heading. */
+  keys?: Record<string, KeyTable>;
+  apply(draft: RunDraft, value: string): void;
+}
+
+const MEMORY_KEYS = { size: size('m', 'guest RAM; without a unit, MiB') };
+const SMP_KEYS = { cpus: count('N', 1, 8, 'number of harts') };
+const MACHINE_KEYS = { type: choice(['virt'], "QEMU's riscv64 virt board") };
+const NAME_KEYS = { guest: text('NAME', 'name of the VM') };
+const GLOBAL_KEYS = {
+  driver: choice(['virtio-mmio'], 'the driver'),
+  property: choice(['force-legacy'], 'the property'),
+  value: onOff('virtio-mmio devices speak version 1 (legacy) instead of 2'),
+};
+
+function serialTarget(option: string, value: string): SerialTarget {
+  if (value === 'stdio' || value === 'mon:stdio' || value === 'null') return value;
+  if (value === 'none') return 'null';
+  if (/^chardev:./.test(value)) return value as SerialTarget;
+  throw badOption(option, `"${value}" is not allowed: stdio, mon:stdio, null, none, chardev:ID`);
+}
+
+export const RUN_OPTIONS: readonly RunOption[] = [
+  {
+    names: ['--guest'],
+    argument: 'NAME',
+    section: 'Guest',
+    help: 'boot a guest of the catalogue ("ringside guest list"), fetched if need be',
+    apply(draft, value) {
+      draft.guest = value;
+    },
+  },
+  {
+    names: ['--mirror'],
+    argument: 'URL',
+    section: 'Guest',
+    help: 'Debian mirror for --guest',
+    apply(draft, value) {
+      if (!/^https?:\/\/./.test(value)) throw badOption('--mirror', `"${value}" is not an http:// or https:// address`);
+      draft.mirror = value;
+    },
+  },
+  {
+    names: ['-kernel'],
+    argument: 'FILE',
+    section: 'Guest',
+    help: 'RISC-V Image or ELF',
+    apply(draft, value) {
+      draft.kernel = value;
+    },
+  },
+  {
+    names: ['-initrd'],
+    argument: 'FILE',
+    section: 'Guest',
+    help: 'initial ramdisk',
+    apply(draft, value) {
+      draft.initrd = value;
+    },
+  },
+  {
+    names: ['-append'],
+    argument: 'TEXT',
+    section: 'Guest',
+    help: "kernel command line (with --guest: added to the guest's own)",
+    apply(draft, value) {
+      draft.append = value;
+    },
+  },
+  {
+    names: ['-bios'],
+    argument: 'default|none|FILE',
+    section: 'Guest',
+    help: 'firmware: the built-in SBI, none (the kernel starts in M-mode), or an image such as OpenSBI',
+    apply(draft, value) {
+      if (value === '') throw badOption('-bios', 'empty; allowed: default, none, FILE');
+      draft.bios = value;
+    },
+  },
+  {
+    names: ['-m'],
+    argument: '[size=]SIZE',
+    section: 'Machine',
+    help: 'guest RAM: 512 (MiB), 512M, 1G; default 128M, with --guest 1G',
+    apply(draft, value) {
+      draft.memory = parseList('-m', value, MEMORY_KEYS, 'size').size;
+    },
+  },
+  {
+    names: ['-smp'],
+    argument: '[cpus=]N',
+    section: 'Machine',
+    help: 'number of harts, 1 to 8; default 1',
+    apply(draft, value) {
+      draft.harts = parseList('-smp', value, SMP_KEYS, 'cpus').cpus;
+    },
+  },
+  {
+    names: ['-machine', '-M'],
+    argument: '[type=]virt',
+    section: 'Machine',
+    help: 'the board; there is this one',
+    apply(_draft, value) {
+      parseList('-machine', value, MACHINE_KEYS, 'type');
+    },
+  },
+  {
+    names: ['-nodefaults'],
+    section: 'Machine',
+    help: 'no virtio-console and no virtio-rng unless a -device asks for them',
+    apply(draft) {
+      draft.nodefaults = true;
+    },
+  },
+  {
+    names: ['-global'],
+    argument: 'virtio-mmio.force-legacy=on|off',
+    section: 'Machine',
+    help: 'all virtio-mmio devices speak version 1 (legacy); default off',
+    apply(draft, value) {
+      const short = /^([^.,=]+)\.([^.,=]+)=(.*)$/.exec(value);
+      const list = short ? `driver=${short[1]},property=${short[2]},value=${short[3]}` : value;
+      const parsed = parseList('-global', list, GLOBAL_KEYS);
+      if (parsed.driver === undefined || parsed.property === undefined || parsed.value === undefined) {
+        throw badOption('-global', 'allowed: virtio-mmio.force-legacy=on|off');
+      }
+      draft.forceLegacy = parsed.value;
+    },
+  },
+  {
+    names: ['-drive'],
+    argument: 'file=FILE[,KEY=VALUE...]',
+    section: 'Disks and devices',
+    help: 'a disk image',
+    keys: { '': DRIVE_KEYS },
+    apply(draft, value) {
+      draft.drives.push(parseDrive(value));
+    },
+  },
+  {
+    names: ['-device'],
+    argument: 'TYPE[,KEY=VALUE...]',
+    section: 'Disks and devices',
+    help: 'a device',
+    keys: DEVICE_KEYS,
+    apply(draft, value) {
+      draft.devices.push(parseDevice(value));
+    },
+  },
+  {
+    names: ['-nographic'],
+    section: 'Console',
+    help: 'as -serial mon:stdio -display none',
+    apply(draft) {
+      draft.nographic = true;
+    },
+  },
+  {
+    names: ['-serial'],
+    argument: 'TARGET',
+    section: 'Console',
+    help:
+      'serial port: mon:stdio (the terminal, Ctrl-A is the escape key), stdio (no escape key, Ctrl-C ends the VM), ' +
+      'null, chardev:ID. Default: the terminal, with the escape key if stdin is one',
+    apply(draft, value) {
+      draft.serial = serialTarget('-serial', value);
+    },
+  },
+  {
+    names: ['-chardev'],
+    argument: 'stdio|null,id=ID',
+    section: 'Console',
+    help: 'what a console is connected to',
+    keys: { '': CHARDEV_KEYS },
+    apply(draft, value) {
+      const chardev = parseChardev(value);
+      if (draft.chardevs.some(({ id }) => id === chardev.id))
+        throw badOption('-chardev', `id=${chardev.id} is given twice`);
+      draft.chardevs.push(chardev);
+    },
+  },
+  {
+    names: ['-display'],
+    argument: 'none',
+    section: 'Console',
+    help: 'there is no display in a terminal',
+    apply(_draft, value) {
+      if (value !== 'none') throw badOption('-display', `"${value}" is not allowed: none (for a window: npm start)`);
+    },
+  },
+  {
+    names: ['-monitor'],
+    argument: 'none',
+    section: 'Console',
+    help: 'there is no monitor',
+    apply(_draft, value) {
+      if (value !== 'none') throw badOption('-monitor', `"${value}" is not allowed: none`);
+    },
+  },
+  {
+    names: ['-no-reboot'],
+    section: 'Running',
+    help: 'end when the guest resets the machine',
+    apply(draft) {
+      draft.noReboot = true;
+    },
+  },
+  {
+    names: ['-S'],
+    section: 'Running',
+    help: 'do not start the harts: Ctrl-A p does',
+    apply(draft) {
+      draft.startPaused = true;
+    },
+  },
+  {
+    names: ['-name'],
+    argument: 'NAME',
+    section: 'Running',
+    help: 'name of the VM, in messages',
+    apply(draft, value) {
+      draft.name = parseList('-name', value, NAME_KEYS, 'guest').guest;
+    },
+  },
+];

@@ -1,0 +1,243 @@
+/**
+ * `ringside run` in QEMU's spellings: from arguments to a machine configuration. The options themselves are in
+ * options/run-table.ts.
+ */
+import { type MachineConfig, type MachineConfigInput, machineConfig } from '../../core/api/machine.ts';
+import { RAM_OFFSET } from '../../core/worker/layout.ts';
+import { SLOTS, attachDrives } from './options/devices.ts';
+import { RUN_OPTIONS, type RunDraft, type RunOption } from './options/run-table.ts';
+import { badOption, didYouMean, isHelp } from './options/syntax.ts';
+
+const MIB = 2 ** 20;
+/** As QEMU's virt board has it. */
+const DEFAULT_MEMORY = 128 * MIB;
+/** Enough for every guest of the catalogue; pages that a guest does not touch cost nothing. */
+const CATALOGUE_MEMORY = 1024 * MIB;
+/** Guest RAM lies behind the engine's own state in a memory of 32-bit addresses. */
+export const MAX_MEMORY = 2 ** 32 - RAM_OFFSET;
+
+/** When the escape key (Ctrl-A) is looked for in what comes from stdin. */
+export type EscapeRule = 'always' | 'on-a-terminal' | 'never';
+
+export interface RunRequest {
+  /** What the options say; a guest of the catalogue fills in the rest (`completeConfig`). */
+  machine: Partial<MachineConfigInput>;
+  guest?: string;
+  mirror?: string;
+  name?: string;
+  startPaused: boolean;
+  terminal: { port: 'serial0' | 'console0' | null; escapes: EscapeRule };
+  /** Files of drives whose format was not said, to be looked at before they are taken for raw. */
+  unnamedFormats: string[];
+}
+
+/** What a guest of the catalogue brings. */
+export interface CatalogueGuest {
+  kernel: string;
+  initrd?: string;
+  append: string;
+}
+
+const byName = new Map(
+  RUN_OPTIONS.flatMap((option) => option.names.map((name) => [name.replace(/^--?/, ''), option] as const)),
+);
+
+function findOption(argument: string): RunOption {
+  const match = /^--?([A-Za-z].*)$/.exec(argument);
+  if (match === null) {
+    throw badOption(`"${argument}"`, 'options begin with "-"; an image is given as -drive file=FILE,format=raw');
+  }
+  const option = byName.get(match[1]);
+  if (option !== undefined) return option;
+  const [before, after] = match[1].split('=', 2);
+  const meant = after === undefined ? undefined : byName.get(before);
+  if (meant !== undefined) throw badOption(argument, `the value follows after a space: ${meant.names[0]} ${after}`);
+  const names = RUN_OPTIONS.flatMap(({ names }) => names.map((name) => name.replace(/^-+/, '')));
+  throw badOption(argument, `unknown option${didYouMean(before, names, '-')}; "ringside run -help" lists them`);
+}
+
+/** Null when help was asked for. */
+function readArguments(args: readonly string[]): RunDraft | null {
+  const draft: RunDraft = {
+    drives: [],
+    devices: [],
+    chardevs: [],
+    nographic: false,
+    nodefaults: false,
+    noReboot: false,
+    startPaused: false,
+  };
+  for (let i = 0; i < args.length; i++) {
+    if (isHelp(args[i])) return null;
+    const option = findOption(args[i]);
+    if (option.argument === undefined) {
+      option.apply(draft, '');
+      continue;
+    }
+    i++;
+    if (i >= args.length) throw badOption(option.names[0], `it needs a value: ${option.names[0]} ${option.argument}`);
+    if (option.keys && (args[i] === 'help' || args[i] === '?')) return null;
+    option.apply(draft, args[i]);
+  }
+  return draft;
+}
+
+/** Which console device the terminal is connected to. */
+function terminalOf(draft: RunDraft): RunRequest['terminal'] {
+  const users: { what: string; port: 'serial0' | 'console0'; escapes: EscapeRule }[] = [];
+  const connect = (option: string, id: string, port: 'serial0' | 'console0') => {
+    const chardev = draft.chardevs.find((candidate) => candidate.id === id);
+    if (chardev === undefined) {
+      const known = draft.chardevs.map((candidate) => candidate.id!);
+      throw badOption(option, `there is no -chardev with id=${id}${didYouMean(id, known)}`);
+    }
+    const what = `${option} (chardev ${id})`;
+    if (chardev.backend === 'stdio') users.push({ what, port, escapes: chardev.mux ? 'always' : 'never' });
+  };
+
+  const consoles = draft.devices.filter(({ type }) => type === 'virtconsole');
+  if (consoles.length > 1) throw badOption('-device virtconsole', 'there can be one');
+  for (const device of consoles) {
+    if (!draft.devices.some(({ type }) => type === 'virtio-serial-device')) {
+      throw badOption('-device virtconsole', 'it needs -device virtio-serial-device as well');
+    }
+    if ('chardev' in device.values) connect('-device virtconsole', device.values.chardev!, 'console0');
+  }
+  const serial = draft.serial ?? (draft.nographic ? 'mon:stdio' : undefined);
+  if (serial === 'stdio') users.push({ what: '-serial stdio', port: 'serial0', escapes: 'never' });
+  else if (serial === 'mon:stdio') users.push({ what: 'the serial port', port: 'serial0', escapes: 'always' });
+  else if (serial?.startsWith('chardev:')) connect('-serial', serial.slice('chardev:'.length), 'serial0');
+  else if (serial === undefined && users.length === 0) {
+    users.push({ what: 'the serial port', port: 'serial0', escapes: 'on-a-terminal' });
+  }
+  if (users.length > 1) {
+    throw badOption(
+      '-chardev',
+      `${users.map(({ what }) => what).join(' and ')} cannot share the terminal: one may be null`,
+    );
+  }
+  const [{ port, escapes }] = users.length === 0 ? [{ port: null, escapes: 'never' as const }] : users;
+  return { port, escapes };
+}
+
+function checkTogether(draft: RunDraft): void {
+  if (draft.guest !== undefined) {
+    for (const name of ['kernel', 'initrd'] as const) {
+      if (draft[name] !== undefined) throw badOption(`-${name}`, '--guest brings its own: leave out one of the two');
+    }
+  } else {
+    if (draft.mirror !== undefined) throw badOption('--mirror', 'it is for --guest NAME');
+    if (draft.kernel === undefined && (draft.bios === undefined || draft.bios === 'default' || draft.bios === 'none')) {
+      throw badOption(
+        '-kernel',
+        'nothing to boot: give -kernel FILE, -bios FILE or --guest NAME ("ringside guest list")',
+      );
+    }
+    if (draft.kernel === undefined) {
+      if (draft.append !== undefined) throw badOption('-append', 'it is for a kernel: give -kernel FILE as well');
+      if (draft.initrd !== undefined) throw badOption('-initrd', 'it is for a kernel: give -kernel FILE as well');
+    }
+  }
+  const rngs = draft.devices.filter(({ type }) => type === 'virtio-rng-device').length;
+  if (rngs > 1) throw badOption('-device virtio-rng-device', 'there can be one');
+  const serials = draft.devices.filter(({ type }) => type === 'virtio-serial-device').length;
+  if (serials > 1) throw badOption('-device virtio-serial-device', 'there can be one');
+  if (draft.memory !== undefined) checkMemory(draft.memory);
+}
+
+function checkMemory(memory: number): void {
+  if (memory < 16 * MIB) throw badOption('-m', `${memory / MIB} MiB is too little: at least 16M`);
+  if (memory > MAX_MEMORY) throw badOption('-m', `${memory / MIB} MiB is too much: at most ${MAX_MEMORY / MIB}M`);
+  if (memory % MIB !== 0) throw badOption('-m', `${memory} bytes is not a whole number of MiB`);
+}
+
+/**
+ * Reads the arguments of `ringside run`. Null when they ask for help.
+ * @throws RingsideError bad-option, one line
+ */
+export function parseRunArguments(args: readonly string[]): RunRequest | null {
+  const draft = readArguments(args);
+  if (draft === null) return null;
+  checkTogether(draft);
+  const drives = attachDrives(draft.drives, draft.devices);
+  const has = (type: string) => draft.devices.some((device) => device.type === type);
+
+  const machine: Partial<MachineConfigInput> = { drives };
+  for (const key of ['memory', 'harts', 'kernel', 'initrd', 'append', 'bios', 'forceLegacy'] as const) {
+    if (draft[key] !== undefined) Object.assign(machine, { [key]: draft[key] });
+  }
+  machine.console = has('virtio-serial-device') || !draft.nodefaults;
+  machine.rng = has('virtio-rng-device') || !draft.nodefaults;
+  if (draft.noReboot) machine.noReboot = true;
+  const devices = drives.length + Number(machine.console) + Number(machine.rng);
+  if (devices > SLOTS) {
+    const spare = draft.nodefaults ? '' : '; -nodefaults leaves out the console and rng that you have not asked for';
+    throw badOption('-drive', `${devices} virtio devices, but the board has ${SLOTS} slots${spare}`);
+  }
+
+  return {
+    machine,
+    guest: draft.guest,
+    mirror: draft.mirror,
+    name: draft.name,
+    startPaused: draft.startPaused,
+    terminal: terminalOf(draft),
+    unnamedFormats: draft.drives.filter(({ format }) => format === undefined).map(({ file }) => file!),
+  };
+}
+
+/** The configuration, with a catalogue guest's files and QEMU's defaults filled in. */
+export function completeConfig(request: RunRequest, guest?: CatalogueGuest): MachineConfig {
+  const { machine } = request;
+  const memory = machine.memory ?? (guest === undefined ? DEFAULT_MEMORY : CATALOGUE_MEMORY);
+  const brought: Partial<MachineConfigInput> = {};
+  if (guest !== undefined) {
+    brought.kernel = guest.kernel;
+    if (guest.initrd !== undefined) brought.initrd = guest.initrd;
+    brought.append = [guest.append, machine.append].filter(Boolean).join(' ');
+  }
+  const parsed = machineConfig.safeParse({ ...machine, ...brought, memory });
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw badOption(`-${String(issue.path[0])}`, issue.message);
+}
+
+/** `ringside run -help`. */
+export function runHelp(): string {
+  const lines = [
+    'Usage: ringside run [OPTION...]',
+    "Boots a machine with its console on the terminal. Options are QEMU's.",
+    '',
+  ];
+  const column = 26;
+  const width = 100;
+  const add = (indent: number, head: string, help: string) => {
+    const left = `${' '.repeat(indent)}${head}`;
+    let line = left.length < column - 1 ? left.padEnd(column) : `${left}\n${' '.repeat(column)}`;
+    let used = column;
+    for (const word of help.split(' ')) {
+      if (used + word.length > width) {
+        line += `\n${' '.repeat(column)}`;
+        used = column;
+      }
+      line += `${word} `;
+      used += word.length + 1;
+    }
+    lines.push(...line.split('\n').map((part) => part.trimEnd()));
+  };
+  let section = '';
+  for (const option of RUN_OPTIONS) {
+    if (option.section !== section) {
+      if (section !== '') lines.push('');
+      section = option.section;
+      lines.push(`${section}:`);
+    }
+    add(2, `${option.names.join(', ')}${option.argument ? ` ${option.argument}` : ''}`, option.help);
+    for (const [heading, keys] of Object.entries(option.keys ?? {})) {
+      if (heading !== '') lines.push(`    ${heading}`);
+      const indent = heading === '' ? 4 : 6;
+      for (const [key, { shape, help }] of Object.entries(keys)) add(indent, `${key}=${shape}`, help);
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,78 @@
+/** `ringside run`: boots a machine with its console on the terminal. */
+import { closeSync, openSync, readSync } from 'node:fs';
+import { RingsideError } from '../../core/errors.ts';
+import { say } from './messages.ts';
+import { type CatalogueGuest, completeConfig, parseRunArguments, runHelp } from './qemu-options.ts';
+import { runSession } from './session.ts';
+
+/** How image formats other than raw begin. */
+const MAGICS = [
+  { format: 'qcow2', magic: 'QFI\xfb' },
+  { format: 'vmdk', magic: 'KDMV' },
+  { format: 'vhdx', magic: 'vhdxfile' },
+  { format: 'vdi', magic: '<<< ' },
+];
+
+/**
+ * Refuses to take for raw, unasked, an image that looks like another format: the guest would see, and overwrite, its
+ * metadata. A file that cannot be read is left to the machine, which has better words.
+ */
+function checkFormat(file: string): void {
+  const head = Buffer.alloc(8);
+  try {
+    const fd = openSync(file, 'r');
+    try {
+      readSync(fd, head, 0, head.length, 0);
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return;
+  }
+  const found = MAGICS.find(({ magic }) => head.toString('latin1').startsWith(magic));
+  if (found === undefined) return;
+  throw new RingsideError(
+    'bad-image',
+    `-drive: ${file} looks like a ${found.format} image, and only raw images can be attached; ` +
+      `"qemu-img convert -O raw" makes one (format=raw attaches it as it is)`,
+  );
+}
+
+async function fetchCatalogueGuest(name: string, mirror: string | undefined): Promise<CatalogueGuest> {
+  const [{ fetchGuest }, { progressPrinter }] = await Promise.all([
+    import('../guests/index.ts'),
+    import('./progress.ts'),
+  ]);
+  const progress = progressPrinter(process.stderr);
+  try {
+    const { kernel, initrd, append } = await fetchGuest(name, { mirror, onProgress: progress.show });
+    return { kernel, initrd, append };
+  } finally {
+    progress.end();
+  }
+}
+
+/**
+ * @param args what follows `ringside run`
+ * @returns the exit status: README.md, "Exit status"
+ */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  const request = parseRunArguments(args);
+  if (request === null) {
+    process.stdout.write(runHelp());
+    return 0;
+  }
+  request.unnamedFormats.forEach(checkFormat);
+  const guest = request.guest === undefined ? undefined : await fetchCatalogueGuest(request.guest, request.mirror);
+  const config = completeConfig(request, guest);
+  const { Machine } = await import('../../core/machine/machine.ts');
+  const machine = await Machine.create(config);
+  return runSession(machine, request, {
+    stdin: process.stdin,
+    stdout: process.stdout,
+    say: (line) => say(request.name === undefined ? line : `${request.name}: ${line}`),
+    events: process,
+    stop: () => process.kill(process.pid, 'SIGSTOP'),
+    exit: (status) => process.exit(status),
+  });
+}
