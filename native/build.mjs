@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /**
- * Builds the addon: native/src/*.cc -> native/build/ringside.node, with the system's C++ compiler ($CXX, c++, g++ or clang++)
- * and the headers of the node-api-headers package. Does nothing when it is up to date. Node >= 18; --force builds anyway.
+ * Builds the addon: native/src/*.cc -> native/build/ringside.node, with the system's C++ compiler ($CXX, c++, g++ or
+ * clang++) and the headers of the node-api-headers package. Does nothing when it is up to date. Node >= 18; --force
+ * builds anyway.
  *
- * Exit status: 0 built or up to date; 1 the compiler failed; 3 there can be no addon here (no compiler, no headers, or not
- * Linux): Ringside runs without, with less.
+ * Exit status: 0 built or up to date; 1 the compiler failed; 3 there can be no addon here (no compiler, no headers, or
+ * not Linux): Ringside runs without, with less.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -81,8 +82,8 @@ function build() {
     const tried = process.env.CXX ? `CXX=${process.env.CXX}` : 'c++, g++ and clang++';
     fail(
       EXIT_NOT_POSSIBLE,
-      `no C++ compiler found (tried ${tried}). Install one, e.g. "apt install g++", for image locks, discard and shared ` +
-        'guest memory. Going on without the addon.',
+      `no C++ compiler found (tried ${tried}). Install one, e.g. "apt install g++", for image locks, discard and ` +
+        'shared guest memory. Going on without the addon.',
     );
   }
 

@@ -1,6 +1,6 @@
 /**
- * Where the addon is, for whoever makes a Host: `createHost(nativeHostSpec())`. Workers are given the spec, not the addon, and
- * load it themselves.
+ * Where the addon is, for whoever makes a Host: `createHost(nativeHostSpec())`. Workers are given the spec, not the
+ * addon, and load it themselves.
  */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,5 +1,7 @@
 /** The native addon as JavaScript sees it (native/src says what each function does), and how a thread loads it. */
 
+import { errorLine } from '../errors.ts';
+
 /** What native/src/addon.cc must say of itself. */
 const API_VERSION = 1;
 
@@ -20,7 +22,6 @@ export interface NativeAddon {
   seekData(fd: number, offset: number): number;
   seekHole(fd: number, offset: number): number;
   blockDeviceSize(fd: number): number;
-  blockDeviceSectorSize(fd: number): number;
   blockDeviceDiscard(fd: number, offset: number, length: number): void;
 
   eventfdCreate(): number;
@@ -38,8 +39,7 @@ export function loadAddon(path: string): LoadedAddon {
     // Not require(): core is bundled as an ES module, and a path from another thread is no module specifier.
     process.dlopen(module, path);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return { addon: null, reason: `the native addon cannot be loaded: ${why.replace(/\s*\n\s*/g, ' ')}` };
+    return { addon: null, reason: `the native addon cannot be loaded: ${errorLine(error)}` };
   }
   const found = module.exports.apiVersion;
   if (found !== API_VERSION) {

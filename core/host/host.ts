@@ -1,9 +1,10 @@
 /**
- * What core asks of the machine it runs on, beyond what the language gives. Implemented by node:fs, and by the native addon
- * where it is there (createHost in node-host.ts). Every call is synchronous: hart and I/O workers are threads that may wait.
+ * What core asks of the machine it runs on, beyond what the language gives. Implemented by node:fs, and by the native
+ * addon where it is there (createHost in node-host.ts). Every call is synchronous: hart and I/O workers are threads
+ * that may wait.
  *
- * Calls throw errors shaped like node:fs's: `code` ("ENOSPC"), negative `errno`, `syscall`. What the host cannot do throws
- * `code` "ENOTSUP" with the capability's reason as its message.
+ * Calls throw errors shaped like node:fs's: `code` ("ENOSPC"), negative `errno`, `syscall`. What the host cannot do
+ * throws `code` "ENOTSUP" with the capability's reason as its message.
  */
 
 /** Something the host can do, or the reason (one line, for a person) why it cannot. */
@@ -20,8 +21,8 @@ export interface MemorySharing {
   readonly sharedMemory: Capability;
 
   /**
-   * A new memfd of `size` bytes, all zero, close-on-exec, sealed against shrinking, growing and further seals, so that no
-   * process it is passed to can make an access of ours fault.
+   * A new memfd of `size` bytes, all zero, close-on-exec, sealed against shrinking, growing and further seals, so that
+   * no process it is passed to can make an access of ours fault.
    *
    * @param name shown in /proc/PID/maps, at most 200 bytes
    * @returns the file descriptor, owned by the caller
@@ -79,7 +80,9 @@ export interface HostFiles {
   createSparse(path: string, size: number): void;
   close(fd: number): void;
 
-  /** One preadv: bytes read from `position` on, fewer than asked for at the end of the file or by chance, 0 at the end. */
+  /**
+   * One preadv: bytes read from `position` on, fewer than asked for at the end of the file or by chance, 0 at the end.
+   */
   readv(fd: number, views: readonly NodeJS.ArrayBufferView[], position: number): number;
   /** One pwritev: bytes written, maybe fewer than asked for. */
   writev(fd: number, views: readonly NodeJS.ArrayBufferView[], position: number): number;
@@ -97,7 +100,10 @@ export interface HostFiles {
   /** Where the next hole (or the end of the file) at or behind `offset` is, -1 when `offset` is not inside the file. */
   seekHole(fd: number, offset: number): number;
 
-  /** Takes an OFD lock without waiting; false when another open file has one in the way. It goes when the file is closed. */
+  /**
+   * Takes an OFD lock without waiting; false when another open file has one in the way. It goes when the file is
+   * closed.
+   */
   lock(fd: number, start: number, length: number, exclusive: boolean): boolean;
   unlock(fd: number, start: number, length: number): void;
   /** Whether `lock` would succeed now. */
@@ -124,8 +130,8 @@ export interface HostEvents {
   /** Adds 1 to the counter. A full counter stays as it is: whoever reads it has been rung. */
   ringEvent(fd: number): void;
   /**
-   * Waits until one of the descriptors is ready; nothing but its descriptors or the timeout ends the wait, so keep an eventfd
-   * among them for whoever wants the thread to stop.
+   * Waits until one of the descriptors is ready; nothing but its descriptors or the timeout ends the wait, so keep an
+   * eventfd among them for whoever wants the thread to stop.
    *
    * @param entries POLL_WORDS words a descriptor, at most 1024 of them; a negative fd is passed over
    * @param timeout ms, -1 for ever
@@ -146,6 +152,8 @@ export interface HostError extends Error {
   syscall?: string;
 }
 
+/** False for Node's ERR_* too: those say that the call was wrong, not the host. */
 export function isHostError(error: unknown): error is HostError {
-  return error instanceof Error && typeof (error as Partial<HostError>).code === 'string';
+  const code = error instanceof Error ? (error as Partial<HostError>).code : undefined;
+  return typeof code === 'string' && !code.startsWith('ERR_');
 }

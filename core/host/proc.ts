@@ -9,7 +9,8 @@ export function deviceNumbers(device: bigint): { major: number; minor: number } 
 
 /**
  * The byte ranges of /proc/locks held (not waited for) on a file. A line is
- * `7: OFDLCK ADVISORY  READ -1 fe:00:260072 100 101`: id, type, two words, pid, device (hex) and inode, first and last byte.
+ * `7: OFDLCK ADVISORY  READ -1 fe:00:260072 100 101`: id, type, two words, pid, device (hex) and inode, first and last
+ * byte.
  */
 export function parseLocks(text: string, file: { device: bigint; inode: bigint }): { start: number; end: number }[] {
   const { major, minor } = deviceNumbers(file.device);

@@ -1,10 +1,10 @@
 /**
- * Makes the machine's linear memory: the core's own state, then guest RAM (core/worker/layout.ts), and where the host can,
- * a memfd under the RAM, so that another process can map it.
+ * Makes the machine's linear memory: the core's own state, then guest RAM (core/worker/layout.ts), and where the host
+ * can, a memfd under the RAM, so that another process can map it.
  */
 import { endianness, totalmem } from 'node:os';
 
-import { RingsideError } from '../errors.ts';
+import { errorLine, RingsideError } from '../errors.ts';
 import type { Capability, MemorySharing } from '../host/host.ts';
 import { CONTROL_BASE, CTL_RAM_SIZE, RAM_OFFSET } from '../worker/layout.ts';
 import { GuestMemory } from './guest-memory.ts';
@@ -94,8 +94,8 @@ function allocate(ramSize: number): WebAssembly.Memory {
   } catch (cause) {
     throw new RingsideError(
       'too-large',
-      `This host has no address space left for a machine with ${mib(ramSize)} of RAM. Give it less, stop another VM, or ` +
-        'raise the limit (ulimit -v).',
+      `This host has no address space left for a machine with ${mib(ramSize)} of RAM. ` +
+        'Give it less, stop another VM, or raise the limit (ulimit -v).',
       { cause },
     );
   }
@@ -115,7 +115,7 @@ function overlay(
   } catch (error) {
     // The machine runs as well without; only what needs another process to see RAM will say why it cannot.
     if (fd !== null) host.close(fd);
-    const reason = `the host refused shared memory for guest RAM: ${error instanceof Error ? error.message : String(error)}`;
+    const reason = `the host refused shared memory for guest RAM: ${errorLine(error)}`;
     return { fd: null, sharing: { available: false, reason } };
   }
 }
@@ -124,8 +124,8 @@ function overlay(
 export function ramWarnings(ramSize: number, hostMemory: number): string[] {
   if (ramSize <= hostMemory) return [];
   return [
-    `The machine has ${mib(ramSize)} of RAM and this host only ${mib(hostMemory)}: it may become very slow or be killed ` +
-      'when the guest uses it all.',
+    `The machine has ${mib(ramSize)} of RAM and this host only ${mib(hostMemory)}: ` +
+      'it may become very slow or be killed when the guest uses it all.',
   ];
 }
 

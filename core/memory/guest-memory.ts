@@ -1,6 +1,7 @@
 /**
- * Guest RAM as the device models see it: by guest physical address, bounds checked, little-endian. The bytes are those of
- * the machine's one shared WebAssembly.Memory from RAM_OFFSET on, so a store here is what a hart loads, with no copy.
+ * Guest RAM as the device models see it: by guest physical address, bounds checked, little-endian. The bytes are those
+ * of the machine's one shared WebAssembly.Memory from RAM_OFFSET on, so a store here is what a hart loads, with no
+ * copy.
  */
 import { RAM_OFFSET } from '../worker/layout.ts';
 
@@ -15,8 +16,8 @@ export interface GuestMemoryHandle {
 }
 
 /**
- * An access that is not wholly inside guest RAM. A driver that hands out such an address is wrong, not we: devices catch
- * this and fail the request or the queue.
+ * An access that is not wholly inside guest RAM. A driver that hands out such an address is wrong, not we: devices
+ * catch this and fail the request or the queue.
  */
 export class GuestAddressError extends RangeError {
   readonly address: number;
@@ -31,9 +32,9 @@ export class GuestAddressError extends RangeError {
 }
 
 /**
- * Accessors over guest RAM. Addresses are guest physical, as numbers: a u64 from a descriptor above 2^53 loses low bits on
- * the way, but anything that large is outside RAM and refused all the same. Every method throws GuestAddressError for
- * a range that is not wholly inside RAM. Any thread may have its own instance over the same memory.
+ * Accessors over guest RAM. Addresses are guest physical, as numbers: a u64 from a descriptor above 2^53 loses low bits
+ * on the way, but anything that large is outside RAM and refused all the same. Every method throws GuestAddressError
+ * for a range that is not wholly inside RAM. Any thread may have its own instance over the same memory.
  */
 export class GuestMemory implements GuestMemoryHandle {
   readonly memory: WebAssembly.Memory;
@@ -69,7 +70,9 @@ export class GuestMemory implements GuestMemoryHandle {
     return RAM_BASE + this.ramSize;
   }
 
-  /** Whether [address, address + length) is wholly inside RAM. An empty range is if its address is (the end included). */
+  /**
+   * Whether [address, address + length) is wholly inside RAM. An empty range is if its address is (the end included).
+   */
   contains(address: number, length: number): boolean {
     const offset = address - RAM_BASE;
     // Written so that NaN and what is beyond 2^53 come out false.
@@ -82,7 +85,10 @@ export class GuestMemory implements GuestMemoryHandle {
     return address - RAM_BASE;
   }
 
-  /** Byte offset into linear memory (the address that wasm uses) of a guest physical range. Below 2^32, maybe above 2^31. */
+  /**
+   * Byte offset into linear memory (the address that wasm uses) of a guest physical range. Below 2^32, maybe above
+   * 2^31.
+   */
   linear(address: number, length: number): number {
     return RAM_OFFSET + this.#offset(address, length);
   }
@@ -123,8 +129,8 @@ export class GuestMemory implements GuestMemoryHandle {
   }
 
   /**
-   * A 64-bit word as a number, rounded when it is above 2^53. For guest addresses and lengths, which are checked against RAM
-   * before use: no value above 2^53 passes, rounded or not. No allocation, unlike readU64.
+   * A 64-bit word as a number, rounded when it is above 2^53. For guest addresses and lengths, which are checked
+   * against RAM before use: no value above 2^53 passes, rounded or not. No allocation, unlike readU64.
    */
   readU64Number(address: number): number {
     const offset = this.#offset(address, 8);

@@ -55,8 +55,9 @@ napi_value EventfdWrite(napi_env env, napi_callback_info info) {
   return ToBoolean(env, put >= 0);
 }
 
-/// poll(entries, timeout): number of entries whose revents are not 0. `entries` is an Int32Array of fd, events, revents; a
-/// negative fd is passed over. `timeout` is in ms, -1 for ever. Comes back early, with 0, when a signal interrupts it.
+/// poll(entries, timeout): number of entries whose revents are not 0. `entries` is an Int32Array of fd, events,
+/// revents; a negative fd is passed over. `timeout` is in ms, -1 for ever. Comes back early, with 0, when a signal
+/// interrupts it.
 napi_value Poll(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
   void* data;

@@ -118,7 +118,8 @@ napi_value Seek(napi_env env, napi_callback_info info, int whence, const char* n
 /// seekData(fd, offset): where the next data at or behind offset begins, -1 when there is none.
 napi_value SeekData(napi_env env, napi_callback_info info) { return Seek(env, info, SEEK_DATA, "lseek(SEEK_DATA)"); }
 
-/// seekHole(fd, offset): where the next hole begins (the end of the file is one), -1 when offset is not inside the file.
+/// seekHole(fd, offset): where the next hole begins (the end of the file is one), -1 when offset is not inside the
+/// file.
 napi_value SeekHole(napi_env env, napi_callback_info info) { return Seek(env, info, SEEK_HOLE, "lseek(SEEK_HOLE)"); }
 
 /// blockDeviceSize(fd): bytes.
@@ -131,17 +132,8 @@ napi_value BlockDeviceSize(napi_env env, napi_callback_info info) {
   return ToNumber(env, static_cast<double>(size));
 }
 
-/// blockDeviceSectorSize(fd): bytes in a logical sector.
-napi_value BlockDeviceSectorSize(napi_env env, napi_callback_info info) {
-  Arguments args(env, info);
-  int fd;
-  if (!args.Fd(0, &fd)) return nullptr;
-  int size = 0;
-  if (ioctl(fd, BLKSSZGET, &size) != 0) return ThrowErrno(env, errno, "ioctl(BLKSSZGET)");
-  return ToNumber(env, size);
-}
-
-/// blockDeviceDiscard(fd, offset, length): tells the device that the range is not needed. What it reads as is undefined.
+/// blockDeviceDiscard(fd, offset, length): tells the device that the range is not needed. What it reads as is
+/// undefined.
 napi_value BlockDeviceDiscard(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
   int fd;
@@ -167,7 +159,6 @@ bool DefineFile(napi_env env, napi_value exports) {
       {"seekData", nullptr, SeekData, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"seekHole", nullptr, SeekHole, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"blockDeviceSize", nullptr, BlockDeviceSize, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
-      {"blockDeviceSectorSize", nullptr, BlockDeviceSectorSize, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"blockDeviceDiscard", nullptr, BlockDeviceDiscard, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
   };
   return napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties) == napi_ok;

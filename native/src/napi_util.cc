@@ -119,7 +119,8 @@ bool Arguments::String(size_t index, const char* name, char* out, size_t capacit
 
 bool Arguments::TypedArray(size_t index, const char* name, napi_typedarray_type type, void** data,
                            size_t* elements) const {
-  // The array buffer is not asked for: for a shared WebAssembly.Memory Node-API knows none, and the address is here anyway.
+  // The array buffer is not asked for: for a shared WebAssembly.Memory Node-API knows none, and the address is here
+  // anyway.
   napi_typedarray_type actual;
   if (index >= count_ ||
       napi_get_typedarray_info(env_, values_[index], &actual, elements, data, nullptr, nullptr) != napi_ok ||

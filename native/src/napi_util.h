@@ -1,5 +1,5 @@
-// Arguments in, errors out: what every function of the addon needs of Node-API. Nothing here keeps state, so the addon may be
-// loaded in any number of threads.
+// Arguments in, errors out: what every function of the addon needs of Node-API. Nothing here keeps state, so the addon
+// may be loaded in any number of threads.
 #pragma once
 
 #define NAPI_VERSION 8
@@ -12,8 +12,8 @@ namespace ringside {
 
 constexpr size_t kMaxArguments = 4;
 
-/// The arguments of one call from JavaScript. The first reader that finds something wrong throws a TypeError or RangeError
-/// in JavaScript and returns false; the function must then return at once.
+/// The arguments of one call from JavaScript. The first reader that finds something wrong throws a TypeError or
+/// RangeError in JavaScript and returns false; the function must then return at once.
 class Arguments {
  public:
   Arguments(napi_env env, napi_callback_info info);

@@ -1,6 +1,6 @@
 /**
- * Another process that maps guest RAM: peer.mjs ADDON PID FD SIZE. Opens descriptor FD of process PID, maps it, adds 1 to the
- * first word atomically, writes its complement to the last word, and prints the second word.
+ * Another process that maps guest RAM: peer.mjs ADDON PID FD SIZE. Opens descriptor FD of process PID, maps it, adds 1
+ * to the first word atomically, writes its complement to the last word, and prints the second word.
  */
 import { openSync } from 'node:fs';
 

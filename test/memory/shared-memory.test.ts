@@ -19,7 +19,10 @@ const MIB = 2 ** 20;
 const RAM = 32 * MIB;
 const LAST_WORD = RAM_BASE + RAM - 4;
 
-/** (module (import "env" "memory" (memory 0 65536 shared)) (func (export "add") (param i32 i32) (result i32) i32.atomic.rmw.add)) */
+/**
+ * (module (import "env" "memory" (memory 0 65536 shared)) (func (export "add") (param i32 i32) (result i32)
+ * i32.atomic.rmw.add))
+ */
 const ATOMIC_ADD = new Uint8Array([
   ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
   ...[0x01, 0x07, 0x01, 0x60, 0x02, 0x7f, 0x7f, 0x01, 0x7f],
