@@ -3,13 +3,14 @@
  * M-mode firmware runs. A hart serves its own calls; what a call does to other harts goes through their shared words.
  */
 import {
-  CONTROL_BASE, CTL_EXIT, CTL_EXIT_CODE, CTL_HARTS, CTL_RAM_SIZE, CTL_RUN,
-  EXIT_FAIL, EXIT_NONE, EXIT_POWEROFF, EXIT_RESET, FENCE_I, FENCE_VMA, RAM_OFFSET, RUN_QUIT, RING_TAIL,
-  H_HSM, H_HSM_ADDR, H_HSM_ARG, H_ID, H_IRQ, H_MEDELEG, H_MENVCFG, H_MIP, H_POLL, H_REMOTE_FENCE, H_SLEEPING, H_X,
+  CONTROL_BASE, CTL_EXIT, CTL_EXIT_CODE, CTL_HARTS, CTL_RAM_SIZE,
+  EXIT_FAIL, EXIT_NONE, EXIT_POWEROFF, EXIT_RESET, FENCE_I, FENCE_VMA, RAM_OFFSET, RING_TAIL,
+  H_HSM, H_HSM_ADDR, H_HSM_ARG, H_IRQ, H_MEDELEG, H_MENVCFG, H_MIP, H_X,
 } from '../worker/layout';
 import { RAM_PHYS } from '../machine/virt-map';
 import { callControl, hartBlock, kickHart, lowerLines, raiseLines } from '../cpu/hart.as';
 import { setStimecmp } from '../cpu/clock.as';
+import { remoteFence } from '../cpu/fence.as';
 import { ENV_ADUE, fault } from '../cpu/state.as';
 import { loadSlow } from '../cpu/mmu.as';
 import { outRing } from '../chardev/ring.as';
@@ -84,9 +85,6 @@ const SSIP = 1 << 1;
 
 /** How long a blocking console call sleeps for the host before it lets the hart look around. */
 const CONSOLE_NAP_NS: i64 = 1000000;
-/** How long a hart that waits for a remote fence sleeps between looks, after the first FENCE_SPINS. */
-const FENCE_NAP_NS: i64 = 50000;
-const FENCE_SPINS = 2000;
 
 // @ts-ignore: decorator
 @inline
@@ -154,38 +152,6 @@ function legacyMask(block: usize, address: u64): u64 {
  */
 function sendIpi(harts: u64): void {
   for (; harts != 0; harts &= harts - 1) raiseLines(hartBlock(<i32>ctz<u64>(harts)), SSIP);
-}
-
-/** Whether a target's fence is as good as done: done, or it cannot run guest code before it has looked at its fences. */
-// @ts-ignore: decorator
-@inline
-function fenced(target: usize, bits: i32): bool {
-  return (atomic.load<i32>(target + H_REMOTE_FENCE) & bits) == 0 || atomic.load<i32>(target + H_SLEEPING) != 0;
-}
-
-/**
- * Has each hart in `harts` do its FENCE_* bits, and waits until they have. A hart with H_SLEEPING set (in wfi, stopped,
- * parked, or waiting here itself) need not be waited for: it clears H_SLEEPING first and then serves H_REMOTE_FENCE
- * before the next guest instruction, so either it sees our bits or we see it awake. That is why two harts that fence
- * each other do not wait for each other. Our own bits, too, are served when we are back in the run loop.
- */
-function remoteFence(block: usize, harts: u64, bits: i32): void {
-  for (let rest = harts; rest != 0; rest &= rest - 1) {
-    const target = hartBlock(<i32>ctz<u64>(rest));
-    atomic.or<i32>(target + H_REMOTE_FENCE, bits);
-    // Asks it to look if it runs; if it sleeps, let it: it looks when it wakes.
-    atomic.store<i32>(target + H_POLL, 1);
-  }
-  atomic.store<i32>(block + H_SLEEPING, 1);
-  for (let rest = harts & ~((<u64>1) << load<i32>(block + H_ID)); rest != 0; rest &= rest - 1) {
-    const target = hartBlock(<i32>ctz<u64>(rest));
-    for (let looks = 0; !fenced(target, bits); looks++) {
-      if (looks < FENCE_SPINS) continue;
-      if (atomic.load<i32>(CONTROL_BASE + CTL_RUN) == RUN_QUIT) break;
-      atomic.wait<i32>(target + H_REMOTE_FENCE, atomic.load<i32>(target + H_REMOTE_FENCE) | bits, FENCE_NAP_NS);
-    }
-  }
-  atomic.store<i32>(block + H_SLEEPING, 0);
 }
 
 function ipiCall(block: usize, fid: u64): i32 {

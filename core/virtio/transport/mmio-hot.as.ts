@@ -44,7 +44,7 @@ export function virtioHotWrite(slot: i32, offset: u32, value: u32): bool {
   }
   if (offset == INTERRUPT_ACK) {
     const before = atomic.and<i32>(base + VQ_ISR, ~value);
-    if (before != 0 && (before & ~value) == 0) virtioUpdateInterrupt(slot);
+    if (before != 0 && (before & ~value) == 0) updateInterrupt(base);
     return true;
   }
   return false;
@@ -64,16 +64,7 @@ function ringDoorbell(base: usize, value: u32): void {
   if (atomic.load<i32>(worker + IOT_SLEEPING) != 0) atomic.notify(worker + IOT_WAKE, -1);
 }
 
-/** Makes the slot's interrupt source follow InterruptStatus. After any change of VQ_ISR from or to 0. Any thread. */
-export function virtioUpdateInterrupt(slot: i32): void {
-  const base = slotBase(slot);
+/** Makes the slot's interrupt source follow InterruptStatus. */
+function updateInterrupt(base: usize): void {
   plicFollow(load<i32>(base + VQ_IRQ), base + VQ_ISR);
-}
-
-/**
- * Sets bits in the slot's InterruptStatus and interrupts the driver. Any thread; the only right way to do it: with
- * plicSetLevel instead, a driver's acknowledgement between the two steps would leave the line stuck high.
- */
-export function virtioInterrupt(slot: i32, bits: i32): void {
-  if (atomic.or<i32>(slotBase(slot) + VQ_ISR, bits) == 0) virtioUpdateInterrupt(slot);
 }
