@@ -1,0 +1,328 @@
+import { describe, expect, test } from 'vitest';
+import { completeConfig, parseRunArguments, runHelp } from '../../main/cli/qemu-options.ts';
+import type { RunRequest } from '../../main/cli/qemu-options.ts';
+
+/** Splits a command line at blanks; no quoting is needed here. */
+const words = (line: string) => line.split(' ').filter(Boolean);
+const parse = (line: string): RunRequest => {
+  const request = parseRunArguments(words(line));
+  if (request === null) throw new Error('help was asked for');
+  return request;
+};
+const config = (line: string) => completeConfig(parse(line));
+
+/** The message of the RingsideError that a command line gives. */
+function refusal(args: readonly string[]): string {
+  try {
+    const request = parseRunArguments(args);
+    if (request) completeConfig(request);
+  } catch (error) {
+    expect(error).toMatchObject({ name: 'RingsideError', kind: 'bad-option' });
+    return (error as Error).message;
+  }
+  throw new Error(`accepted: ${args.join(' ')}`);
+}
+
+describe('spellings', () => {
+  test('the command line of README.md', () => {
+    const args = ['-m', '1G', '-smp', '1', '-kernel', 'K', '-initrd', 'I', '-append', 'a b', '-drive'];
+    const request = parseRunArguments([...args, 'file=disk.raw,format=raw,if=virtio'])!;
+    expect(completeConfig(request)).toEqual({
+      memory: 2 ** 30,
+      harts: 1,
+      bios: 'default',
+      kernel: 'K',
+      initrd: 'I',
+      append: 'a b',
+      drives: [
+        {
+          id: 'drive0',
+          file: 'disk.raw',
+          format: 'raw',
+          readonly: false,
+          werror: 'enospc',
+          rerror: 'report',
+          discard: 'unmap',
+          legacy: false,
+        },
+      ],
+      console: true,
+      rng: true,
+      forceLegacy: false,
+    });
+    expect(request).toMatchObject({ startPaused: false, unnamedFormats: [] });
+  });
+
+  test("xv6's command line", () => {
+    const made = config(
+      '-machine virt -bios none -kernel kernel/kernel -m 128M -smp 3 -nographic -global virtio-mmio.force-legacy=false ' +
+        '-drive file=fs.img,if=none,format=raw,id=x0 -device virtio-blk-device,drive=x0,bus=virtio-mmio-bus.0',
+    );
+    expect(made).toMatchObject({ bios: 'none', harts: 3, memory: 128 * 2 ** 20, forceLegacy: false });
+    expect(made.drives).toMatchObject([{ id: 'x0', file: 'fs.img', slot: 0 }]);
+  });
+
+  test.each([
+    ['512', 512],
+    ['512M', 512],
+    ['512m', 512],
+    ['1G', 1024],
+    ['1.5G', 1536],
+    ['size=1G', 1024],
+    ['524288K', 512],
+    ['536870912b', 512],
+  ])('-m %s is %i MiB', (value, mib) => {
+    expect(config(`-kernel K -m ${value}`).memory).toBe(mib * 2 ** 20);
+  });
+
+  test.each([
+    ['-smp 4', { harts: 4 }],
+    ['-smp cpus=4', { harts: 4 }],
+    ['--smp 4', { harts: 4 }],
+    ['-M virt', {}],
+    ['-machine type=virt', {}],
+    ['-bios default', { bios: 'default' }],
+    ['-bios fw.bin', { bios: 'fw.bin' }],
+    ['-no-reboot', { noReboot: true }],
+    ['-global virtio-mmio.force-legacy=true', { forceLegacy: true }],
+    ['-global virtio-mmio.force-legacy=on', { forceLegacy: true }],
+    ['-global driver=virtio-mmio,property=force-legacy,value=off', { forceLegacy: false }],
+    ['-nodefaults', { console: false, rng: false }],
+    ['-nodefaults -device virtio-rng-device', { console: false, rng: true }],
+    ['-nodefaults -device virtio-serial-device,id=s -device virtconsole', { console: true, rng: false }],
+    ['-display none -monitor none -name a -S', {}],
+    ['-kernel other', { kernel: 'other' }],
+  ])('%s', (line, expected) => {
+    expect(config(`-kernel K ${line}`)).toMatchObject(expected);
+  });
+
+  test.each([
+    ['readonly=on', { readonly: true }],
+    ['readonly', { readonly: true }],
+    ['readonly=off', { readonly: false }],
+    ['serial=ABC', { serial: 'ABC' }],
+    ['werror=stop,rerror=stop', { werror: 'stop', rerror: 'stop' }],
+    ['discard=unmap', { discard: 'unmap' }],
+    ['discard=on', { discard: 'unmap' }],
+    ['discard=ignore', { discard: 'ignore' }],
+    ['discard=off', { discard: 'ignore' }],
+    ['cache=none', {}],
+    ['cache=writeback,media=disk', {}],
+    ['id=root', { id: 'root' }],
+  ])('-drive file=F,%s', (keys, expected) => {
+    expect(config(`-kernel K -drive file=F,${keys}`).drives).toMatchObject([{ file: 'F', ...expected }]);
+  });
+
+  test('a doubled comma is a comma', () => {
+    expect(config('-kernel K -drive file=a,,b,,,,c,format=raw').drives[0].file).toBe('a,b,,c');
+    expect(config('-kernel K -drive file=,,x').drives[0].file).toBe(',x');
+    expect(config('-kernel K -drive file=a=b').drives[0].file).toBe('a=b');
+  });
+
+  test('drives of -device options come first, then those with if=virtio, each with a name of its own', () => {
+    const { drives } = config(
+      '-kernel K -drive file=a -drive file=b,if=none,id=drive0 -drive file=c,if=virtio -device virtio-blk-device,drive=drive0,serial=S',
+    );
+    expect(drives.map(({ id, file, serial }) => [id, file, serial])).toEqual([
+      ['drive0', 'b', 'S'],
+      ['drive1', 'a', undefined],
+      ['drive2', 'c', undefined],
+    ]);
+  });
+
+  test("the device's id, serial and error policies win over the drive's", () => {
+    const { drives } = config(
+      '-kernel K -drive file=a,if=none,id=d,serial=one,werror=stop -device virtio-blk-device,drive=d,id=disk,serial=two,werror=report',
+    );
+    expect(drives).toMatchObject([{ id: 'disk', serial: 'two', werror: 'report' }]);
+  });
+
+  test('drives whose format is not said are named, to be looked at', () => {
+    expect(parse('-kernel K -drive file=a -drive file=b,format=raw').unnamedFormats).toEqual(['a']);
+  });
+});
+
+describe('a guest of the catalogue', () => {
+  const guest = { kernel: '/g/vmlinux', initrd: '/g/initrd', append: 'console=ttyS0' };
+
+  test('brings kernel, initrd and command line; -append is added', () => {
+    const made = completeConfig(parse('--guest debian -append quiet'), guest);
+    expect(made).toMatchObject({
+      kernel: '/g/vmlinux',
+      initrd: '/g/initrd',
+      append: 'console=ttyS0 quiet',
+      memory: 2 ** 30,
+    });
+  });
+
+  test('goes with -m, -bios and --mirror', () => {
+    const request = parse('--guest debian -m 256 -bios fw --mirror http://localhost/debian');
+    expect(request).toMatchObject({ guest: 'debian', mirror: 'http://localhost/debian' });
+    expect(completeConfig(request, guest)).toMatchObject({ memory: 256 * 2 ** 20, bios: 'fw' });
+  });
+});
+
+describe('the console', () => {
+  test.each([
+    ['', { port: 'serial0', escapes: 'on-a-terminal' }],
+    ['-nographic', { port: 'serial0', escapes: 'always' }],
+    ['-serial mon:stdio', { port: 'serial0', escapes: 'always' }],
+    ['-serial stdio', { port: 'serial0', escapes: 'never' }],
+    ['-nographic -serial null', { port: null, escapes: 'never' }],
+    ['-serial none', { port: null, escapes: 'never' }],
+    ['-chardev stdio,id=c,mux=on -serial chardev:c', { port: 'serial0', escapes: 'always' }],
+    ['-chardev backend=null,id=c -serial chardev:c', { port: null, escapes: 'never' }],
+    [
+      '-chardev stdio,id=c -device virtio-serial-device -device virtconsole,chardev=c',
+      { port: 'console0', escapes: 'never' },
+    ],
+    [
+      '-serial null -chardev stdio,id=c,mux=on -device virtio-serial-device -device virtconsole,chardev=c',
+      { port: 'console0', escapes: 'always' },
+    ],
+  ])('"%s" connects it', (line, expected) => {
+    expect(parse(`-kernel K ${line}`).terminal).toEqual(expected);
+  });
+});
+
+describe('help', () => {
+  test.each(['-help', '--help', '-h', '-kernel K -help', '-device help', '-drive help', '-device ?'])('%s', (line) => {
+    expect(parseRunArguments(words(line))).toBeNull();
+  });
+
+  test('a value that looks like it is a value', () => {
+    expect(config('-kernel -help').kernel).toBe('-help');
+  });
+
+  test('lists every option and key, at most 100 columns wide', () => {
+    const text = runHelp();
+    for (const word of [
+      '-kernel FILE',
+      '-m [size=]SIZE',
+      '--guest NAME',
+      'werror=',
+      'virtio-blk-device',
+      '-no-reboot',
+    ]) {
+      expect(text).toContain(word);
+    }
+    expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
+  });
+});
+
+describe('refusals: one line that names the option and says what is allowed', () => {
+  test.each([
+    ['', '-kernel: nothing to boot'],
+    ['-bios none', '-kernel: nothing to boot'],
+    ['-kernel', '-kernel: it needs a value: -kernel FILE'],
+    ['-kernel K -frive x', '-frive: unknown option (did you mean -drive?)'],
+    ['-kernel K -Smp 2', '-Smp: unknown option (did you mean -smp?)'],
+    ['-kernel K -netdev user', '-netdev: unknown option; "ringside run -help" lists them'],
+    ['-kernel K -m=512', '-m=512: the value follows after a space: -m 512'],
+    ['disk.img', '"disk.img": options begin with "-"; an image is given as -drive file=FILE,format=raw'],
+    ['-', '"-": options begin with "-"'],
+    ['-kernel K -m lots', '-m: size: "lots" is not a size'],
+    ['-kernel K -m -1', '-m: size: "-1" is not a size'],
+    ['-kernel K -m 1e3', '-m: size: "1e3" is not a size'],
+    ['-kernel K -m 0.3b', '-m: size: "0.3b" is not a size'],
+    ['-kernel K -m 8', '-m: 8 MiB is too little: at least 16M'],
+    ['-kernel K -m 8G', '-m: 8192 MiB is too much: at most 3776M'],
+    ['-kernel K -m 999999999999999T', '-m: size: "999999999999999T" is not a size'],
+    ['-kernel K -m 33554433b', '-m: 33554433 bytes is not a whole number of MiB'],
+    ['-kernel K -m 1G,slots=2', '-m: unknown "slots"; allowed: size'],
+    ['-kernel K -smp 0', '-smp: cpus: "0" is not a number from 1 to 8'],
+    ['-kernel K -smp 9', '-smp: cpus: "9" is not a number from 1 to 8'],
+    ['-kernel K -smp two', '-smp: cpus: "two" is not a number from 1 to 8'],
+    ['-kernel K -smp cpus=1,cpus=2', '-smp: cpus is given twice'],
+    ['-kernel K -machine sifive_u', '-machine: type: "sifive_u" is not allowed: virt'],
+    ['-kernel K -display sdl', '-display: "sdl" is not allowed: none'],
+    ['-kernel K -monitor stdio', '-monitor: "stdio" is not allowed: none'],
+    ['-kernel K -serial tcp::4444', '-serial: "tcp::4444" is not allowed: stdio, mon:stdio, null, none, chardev:ID'],
+    ['-kernel K -serial chardev:x', '-serial: there is no -chardev with id=x'],
+    ['-kernel K -global virtio-blk.x=1', '-global: driver: "virtio-blk" is not allowed: virtio-mmio'],
+    ['-kernel K -global virtio-mmio.force-legacy=maybe', '-global: value: "maybe" is not allowed: on, off'],
+    ['-kernel K -global driver=virtio-mmio', '-global: allowed: virtio-mmio.force-legacy=on|off'],
+    ['-kernel K -drive format=raw', '-drive: which image? Give file=FILE'],
+    ['-kernel K -drive disk.img', '-drive: unknown "disk.img"'],
+    ['-kernel K -drive file=', '-drive: file: needs a value: FILE'],
+    ['-kernel K -drive file', '-drive: file needs a value: file=FILE'],
+    ['-kernel K -drive file=a,', '-drive: an empty entry between commas'],
+    ['-kernel K -drive file=a,fromat=raw', '-drive: unknown "fromat" (did you mean format?)'],
+    ['-kernel K -drive file=a,format=qcow2', '-drive: format: "qcow2" is not allowed: raw'],
+    ['-kernel K -drive file=a,if=ide', '-drive: if: "ide" is not allowed: virtio, none'],
+    ['-kernel K -drive file=a,cache=unsafe', '-drive: cache: "unsafe" is not allowed: writeback, none'],
+    ['-kernel K -drive file=a,werror=panic', '-drive: werror: "panic" is not allowed: report, stop, enospc, ignore'],
+    ['-kernel K -drive file=a,rerror=enospc', '-drive: rerror: "enospc" is not allowed: report, stop, ignore'],
+    ['-kernel K -drive file=a,readonly=maybe', '-drive: readonly: "maybe" is not allowed: on, off'],
+    ['-kernel K -drive file=a,id=1x', '-drive: "1x" is not a name'],
+    [
+      '-kernel K -drive file=a,serial=123456789012345678901',
+      '-drive: serial "123456789012345678901" is longer than 20 bytes',
+    ],
+    ['-kernel K -drive file=a,id=x -drive file=b,id=x', '-drive: id=x is given twice'],
+    [
+      '-kernel K -drive file=a,if=none',
+      '-drive: no device uses a: give it an id, and -device virtio-blk-device,drive=ID',
+    ],
+    ['-kernel K -drive file=a,if=none,id=x', '-drive: no device uses a: add -device virtio-blk-device,drive=x'],
+    ['-kernel K -device virtio-blk-device', '-device virtio-blk-device: which drive? Give drive=ID'],
+    [
+      '-kernel K -drive file=a,if=none,id=disk0 -device virtio-blk-device,drive=disk1',
+      '-device virtio-blk-device: there is no -drive with id=disk1 (did you mean disk0?)',
+    ],
+    [
+      '-kernel K -drive file=a,id=x -device virtio-blk-device,drive=x',
+      '-drive: id=x is used by a -device: say if=none as well',
+    ],
+    [
+      '-kernel K -drive file=a,if=none,id=x -device virtio-blk-device,drive=x -device virtio-blk-device,drive=x',
+      '-device virtio-blk-device: drive x is in use by another device',
+    ],
+    [
+      '-kernel K -drive file=a,if=none,id=x -device virtio-blk-device,drive=x,bus=virtio-mmio-bus.8',
+      '-device virtio-blk-device: bus: "virtio-mmio-bus.8" is not a slot',
+    ],
+    [
+      '-kernel K -drive file=a,if=none,id=x -drive file=b,if=none,id=y ' +
+        '-device virtio-blk-device,drive=x,bus=virtio-mmio-bus.1 -device virtio-blk-device,drive=y,bus=virtio-mmio-bus.1',
+      '-device virtio-blk-device: bus virtio-mmio-bus.1 is in use already',
+    ],
+    [
+      '-kernel K -drive file=a,if=none,id=x -drive file=b,id=y -device virtio-blk-device,drive=x,id=y',
+      '-device virtio-blk-device: id y is in use already',
+    ],
+    ['-kernel K -device virtio-blk', '-device: unknown device "virtio-blk"; allowed: virtio-blk-device'],
+    [
+      '-kernel K -device virtio-rmg-device',
+      '-device: unknown device "virtio-rmg-device" (did you mean virtio-rng-device?)',
+    ],
+    ['-kernel K -device virtio-rng-device -device virtio-rng-device', '-device virtio-rng-device: there can be one'],
+    ['-kernel K -device virtconsole', '-device virtconsole: it needs -device virtio-serial-device as well'],
+    [
+      '-kernel K -device virtio-serial-device -device virtconsole,chardev=x',
+      '-device virtconsole: there is no -chardev with id=x',
+    ],
+    [
+      '-kernel K -serial stdio -chardev stdio,id=c -device virtio-serial-device -device virtconsole,chardev=c',
+      '-chardev: -device virtconsole (chardev c) and -serial stdio cannot share the terminal: one may be null',
+    ],
+    ['-kernel K -chardev id=x', '-chardev: its type comes first: stdio or null'],
+    ['-kernel K -chardev stdio', '-chardev: it needs a name: id=ID'],
+    ['-kernel K -chardev pty,id=x', '-chardev: backend: "pty" is not allowed: stdio, null'],
+    ['-kernel K -chardev null,id=x -chardev null,id=x', '-chardev: id=x is given twice'],
+    [
+      `-kernel K ${'-drive file=a '.repeat(7)}`,
+      '-drive: 9 virtio devices, but the board has 8 slots; -nodefaults leaves',
+    ],
+    ['--guest debian -kernel K', '-kernel: --guest brings its own: leave out one of the two'],
+    ['--guest debian -initrd I', '-initrd: --guest brings its own: leave out one of the two'],
+    ['--guest debian --mirror ftp://x', '--mirror: "ftp://x" is not an http:// or https:// address'],
+    ['-kernel K --mirror http://x', '--mirror: it is for --guest NAME'],
+    ['-bios fw -append x', '-append: it is for a kernel: give -kernel FILE as well'],
+    ['-bios fw -initrd x', '-initrd: it is for a kernel: give -kernel FILE as well'],
+  ])('%s', (line, expected) => {
+    const message = refusal(words(line));
+    expect(message).toContain(expected);
+    expect(message).not.toContain('\n');
+  });
+});
