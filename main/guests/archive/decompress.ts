@@ -29,7 +29,7 @@ export async function* decompress(
     return;
   }
   // The source's own errors (a read error, an abort) are not the archive's fault and must come out as they are.
-  const outside: { error?: unknown } = {};
+  const outside: Outside = {};
   const input = Readable.from(remembering(source, outside), { objectMode: false });
   try {
     if (compression === 'xz') {
@@ -48,15 +48,16 @@ export async function* decompress(
   }
 }
 
-async function* remembering(
-  source: AsyncIterable<Uint8Array>,
-  outside: { error?: unknown },
-): AsyncGenerator<Uint8Array> {
+interface Outside {
+  error?: Error;
+}
+
+async function* remembering(source: AsyncIterable<Uint8Array>, outside: Outside): AsyncGenerator<Uint8Array> {
   try {
     yield* source;
   } catch (error) {
-    outside.error = error;
-    throw error;
+    outside.error = error instanceof Error ? error : new Error(String(error));
+    throw outside.error;
   }
 }
 

@@ -13,15 +13,11 @@ say() { printf '%s\\n' "$*"; }
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=xterm
 
-# busybox finds itself, and so its other commands, through /proc.
+# busybox finds itself, and so its other commands, through /proc. What else is mounted is in /etc/fstab.
 busybox mount -t proc -o nosuid,nodev,noexec proc /proc
-mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
-mount -t devtmpfs -o nosuid,mode=0755 devtmpfs /dev
+mount /dev
 mkdir -p /dev/pts /dev/shm
-mount -t devpts -o nosuid,noexec,gid=5,mode=0620 devpts /dev/pts
-mount -t tmpfs -o nosuid,nodev tmpfs /dev/shm
-mount -t tmpfs -o nosuid,nodev,mode=0755 tmpfs /run
-mount -t tmpfs -o nosuid,nodev tmpfs /tmp
+mount -a
 ln -s /proc/self/fd /dev/fd
 busybox --install -s 2>/dev/null
 cd /root
@@ -32,15 +28,14 @@ grep -qwE 'debug|ignore_loglevel' /proc/cmdline || dmesg -n 5
 
 # Drivers: for the virtio-mmio bus, then for every device that shows up, and for what those bring.
 modprobe -q virtio_mmio
-known=
+# An empty list would match everything for busybox grep.
+echo none >/run/aliases
 while :; do
-  aliases=$(cat /sys/bus/*/devices/*/modalias /sys/class/input/*/modalias 2>/dev/null | sort -u)
-  [ "$aliases" = "$known" ] && break
-  printf '%s\\n' "$aliases" | xargs modprobe -abq 2>/dev/null
-  known=$aliases
+  cat /sys/bus/*/devices/*/modalias /sys/class/input/*/modalias 2>/dev/null | sort -u >/run/aliases.now
+  grep -vxFf /run/aliases /run/aliases.now >/run/aliases.new || break
+  xargs modprobe -abq </run/aliases.new 2>/dev/null
+  mv /run/aliases.now /run/aliases
 done
-# And for what is plugged in later.
-mdev -d
 
 ip link set lo up
 
@@ -124,6 +119,8 @@ done
     echo "$tty::respawn:-/bin/sh"
   done
   [ -n "$shells" ] || echo 'console::respawn:-/bin/sh'
+  # Drivers for what is plugged in later.
+  echo '::respawn:/sbin/uevent /etc/hotplug'
   echo '::ctrlaltdel:/sbin/reboot'
   echo '::shutdown:/etc/shutdown'
 } >/etc/inittab
@@ -139,6 +136,19 @@ usleep 300000
 kill -KILL -1
 sync
 umount -a -r 2>/dev/null
+`;
+
+/** Run by busybox uevent for each event of the kernel's device model. */
+const HOTPLUG_SCRIPT = `#!/bin/sh
+[ "$ACTION" = add ] && [ -n "$MODALIAS" ] && exec modprobe -bq "$MODALIAS"
+`;
+
+const FSTAB = `sysfs /sys sysfs nosuid,nodev,noexec 0 0
+devtmpfs /dev devtmpfs nosuid,mode=0755 0 0
+devpts /dev/pts devpts nosuid,noexec,gid=5,mode=0620 0 0
+tmpfs /dev/shm tmpfs nosuid,nodev 0 0
+tmpfs /run tmpfs nosuid,nodev,mode=0755 0 0
+tmpfs /tmp tmpfs nosuid,nodev 0 0
 `;
 
 /** udhcpc calls it with what the DHCP server answered. */
@@ -172,7 +182,8 @@ export const INIT_FILES: readonly TextFile[] = [
   { name: 'init', text: INIT_SCRIPT, mode: 0o755 },
   { name: 'etc/shutdown', text: SHUTDOWN_SCRIPT, mode: 0o755 },
   { name: 'etc/udhcpc/default.script', text: UDHCPC_SCRIPT, mode: 0o755 },
-  { name: 'etc/mdev.conf', text: '$MODALIAS=.* root:root 660 @modprobe -bq "$MODALIAS"\n', mode: 0o644 },
+  { name: 'etc/hotplug', text: HOTPLUG_SCRIPT, mode: 0o755 },
+  { name: 'etc/fstab', text: FSTAB, mode: 0o644 },
   { name: 'etc/passwd', text: 'root:x:0:0:root:/root:/bin/sh\n', mode: 0o644 },
   { name: 'etc/group', text: 'root:x:0:\ntty:x:5:\ndisk:x:6:\n', mode: 0o644 },
   { name: 'etc/hosts', text: '127.0.0.1 localhost\n127.0.1.1 ringside\n::1 localhost\n', mode: 0o644 },

@@ -1,7 +1,7 @@
 /** Kernel modules: what they need, and the index files that modprobe reads (what depmod would write). */
-import { RingsideError } from '../../../core/errors.ts';
 import { compressionOf, decompressBytes } from '../archive/decompress.ts';
 import { badArchive } from '../archive/limits.ts';
+import { readSections } from './elf.ts';
 
 /** A module's unpacked size; Debian's largest is some 60 MiB. */
 const MAX_MODULE = 128 * 2 ** 20;
@@ -86,40 +86,14 @@ export function parseBuiltin(text: string): Set<string> {
   );
 }
 
-const ELF_MAGIC = 0x7f454c46;
-const ELFCLASS64 = 2;
-const ELFDATA2LSB = 1;
-/** Offsets in Elf64_Ehdr and Elf64_Shdr. */
-const EHDR = { class: 4, data: 5, shoff: 40, shentsize: 58, shnum: 60, shstrndx: 62, size: 64 };
-const SHDR = { name: 0, offset: 24, length: 32, size: 64 };
-
 /**
- * Reads the .modinfo section of a 64-bit little-endian ELF module.
- * @throws RingsideError 'bad-image'
+ * What a module says of itself in its .modinfo section.
+ * @throws RingsideError 'bad-image' when it has none.
  */
 export function readModinfo(elf: Uint8Array, what: string): ModuleInfo {
-  const view = new DataView(elf.buffer, elf.byteOffset, elf.byteLength);
-  const bad = (): RingsideError => badArchive(`${what} is not a kernel module`);
-  if (elf.length < EHDR.size || view.getUint32(0) !== ELF_MAGIC) throw bad();
-  if (elf[EHDR.class] !== ELFCLASS64 || elf[EHDR.data] !== ELFDATA2LSB) throw bad();
-
-  const section = (index: number): { name: number; bytes: Uint8Array } => {
-    const at = Number(view.getBigUint64(EHDR.shoff, true)) + index * view.getUint16(EHDR.shentsize, true);
-    if (at + SHDR.size > elf.length) throw bad();
-    const offset = Number(view.getBigUint64(at + SHDR.offset, true));
-    const length = Number(view.getBigUint64(at + SHDR.length, true));
-    // Sections with no bits in the file may lie anywhere; they are not read, and clipping them does no harm.
-    return {
-      name: view.getUint32(at + SHDR.name, true),
-      bytes: elf.subarray(offset, Math.min(offset + length, elf.length)),
-    };
-  };
-  const names = Buffer.from(section(view.getUint16(EHDR.shstrndx, true)).bytes);
-  for (let index = 0; index < view.getUint16(EHDR.shnum, true); index++) {
-    const { name, bytes } = section(index);
-    if (names.toString('latin1', name, name + '.modinfo\0'.length) === '.modinfo\0') return parseModinfo(bytes);
-  }
-  throw bad();
+  const section = readSections(elf, what).find(({ name }) => name === '.modinfo');
+  if (section === undefined) throw badArchive(`${what} is not a kernel module`);
+  return parseModinfo(section.bytes);
 }
 
 function parseModinfo(bytes: Uint8Array): ModuleInfo {
