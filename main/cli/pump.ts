@@ -1,9 +1,10 @@
 /** Bytes between the terminal's streams and a console device, in order, with nothing lost and nothing piling up. */
 import type { Readable, Writable } from 'node:stream';
-import type { Chardev } from '../../core/chardev/chardev.ts';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { MachineConsole } from '../../core/machine/console.ts';
 
-/** What is used of a character device; see core/chardev/chardev.ts. */
-export type ConsoleDevice = Pick<Chardev, 'write' | 'onRoom' | 'onData' | 'pause' | 'resume' | 'drain'>;
+/** What is used of a console of the machine. */
+export type ConsoleDevice = Pick<MachineConsole, 'write' | 'onRoom' | 'onData' | 'pause' | 'resume'>;
 
 /** From stdin to the guest. What the guest has no room for waits here, and in the pipe behind stdin. */
 export class InputPump {
@@ -18,7 +19,7 @@ export class InputPump {
     this.#device = device;
     this.#source = source;
     this.#limit = limit;
-    device.onRoom = () => this.#flush();
+    device.onRoom(() => this.#flush());
   }
 
   push(bytes: Uint8Array): void {
@@ -65,7 +66,7 @@ export class OutputPump {
       onError(error);
     });
     target.on('drain', () => this.#device.resume());
-    device.onData = (bytes) => this.#write(bytes);
+    device.onData((bytes) => this.#write(bytes));
   }
 
   #write(bytes: Uint8Array): void {
@@ -85,7 +86,9 @@ export class OutputPump {
       before = this.#received;
       await this.#flushed();
       this.#device.resume();
-      this.#device.drain();
+      // What the device held back comes in a turn of its own.
+      await nextTurn();
+      await nextTurn();
     }
     await this.#flushed();
   }
@@ -102,5 +105,5 @@ export class OutputPump {
 
 /** Takes what the guest writes to a device that is connected to nothing, so that the guest does not wait. */
 export function discardOutput(device: ConsoleDevice): void {
-  device.onData = () => {};
+  device.onData(() => {});
 }

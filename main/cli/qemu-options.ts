@@ -3,7 +3,7 @@
  * options/run-table.ts.
  */
 import { type MachineConfig, type MachineConfigInput, machineConfig } from '../../core/api/machine.ts';
-import { RAM_OFFSET } from '../../core/worker/layout.ts';
+import { RAM_SIZE_MAX } from '../../core/memory/create.ts';
 import { SLOTS, attachDrives } from './options/devices.ts';
 import { RUN_OPTIONS, type RunDraft, type RunOption } from './options/run-table.ts';
 import { badOption, didYouMean, isHelp } from './options/syntax.ts';
@@ -13,8 +13,6 @@ const MIB = 2 ** 20;
 const DEFAULT_MEMORY = 128 * MIB;
 /** Enough for every guest of the catalogue; pages that a guest does not touch cost nothing. */
 const CATALOGUE_MEMORY = 1024 * MIB;
-/** Guest RAM lies behind the engine's own state in a memory of 32-bit addresses. */
-export const MAX_MEMORY = 2 ** 32 - RAM_OFFSET;
 
 /** When the escape key (Ctrl-A) is looked for in what comes from stdin. */
 export type EscapeRule = 'always' | 'on-a-terminal' | 'never';
@@ -147,7 +145,7 @@ function checkTogether(draft: RunDraft): void {
 
 function checkMemory(memory: number): void {
   if (memory < 16 * MIB) throw badOption('-m', `${memory / MIB} MiB is too little: at least 16M`);
-  if (memory > MAX_MEMORY) throw badOption('-m', `${memory / MIB} MiB is too much: at most ${MAX_MEMORY / MIB}M`);
+  if (memory > RAM_SIZE_MAX) throw badOption('-m', `${memory / MIB} MiB is too much: at most ${RAM_SIZE_MAX / MIB}M`);
   if (memory % MIB !== 0) throw badOption('-m', `${memory} bytes is not a whole number of MiB`);
 }
 

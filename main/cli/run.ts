@@ -65,8 +65,11 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   request.unnamedFormats.forEach(checkFormat);
   const guest = request.guest === undefined ? undefined : await fetchCatalogueGuest(request.guest, request.mirror);
   const config = completeConfig(request, guest);
-  const { Machine } = await import('../../core/machine/machine.ts');
-  const machine = await Machine.create(config);
+  const [{ Machine }, { nativeHostSpec }] = await Promise.all([
+    import('../../core/machine/machine.ts'),
+    import('../../native/index.ts'),
+  ]);
+  const machine = await Machine.create(config, { host: nativeHostSpec() });
   return runSession(machine, request, {
     stdin: process.stdin,
     stdout: process.stdout,

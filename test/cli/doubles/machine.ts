@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import type { MachineExit, MachineState } from '../../../core/api/machine.ts';
 import { Chardev } from '../../../core/chardev/chardev.ts';
 import { RingReader, RingWriter, inRingBase, outRingBase } from '../../../core/chardev/ring.ts';
+import { MachineConsole } from '../../../core/machine/console.ts';
 import type { ConsoleMachine } from '../../../main/cli/session.ts';
 
 /** Up to the end of the second device's rings. */
@@ -10,13 +11,15 @@ const PAGES = 64;
 
 /** The guest's side of a console. */
 export class GuestConsole {
-  readonly device: Chardev & { sendBreak?(): void };
+  readonly device: MachineConsole & { sendBreak?(): void };
+  readonly #chardev: Chardev;
   readonly #in: RingReader;
   readonly #out: RingWriter;
 
   constructor(memory: WebAssembly.Memory, index: number) {
     const buffer = memory.buffer as SharedArrayBuffer;
-    this.device = new Chardev({ memory, index });
+    this.#chardev = new Chardev({ memory, index });
+    this.device = new MachineConsole(this.#chardev);
     this.#in = new RingReader(buffer, inRingBase(index));
     this.#out = new RingWriter(buffer, outRingBase(index));
   }
@@ -24,7 +27,7 @@ export class GuestConsole {
   /** Writes as much as there is room for; returns how much that was. */
   write(text: string | Uint8Array): number {
     const written = this.#out.write(typeof text === 'string' ? Buffer.from(text) : text);
-    this.device.drain();
+    this.#chardev.drain();
     return written;
   }
 
@@ -33,7 +36,7 @@ export class GuestConsole {
     const bytes = Buffer.alloc(Math.min(limit, this.#in.length));
     this.#in.read(bytes);
     this.#in.takeWantRoom();
-    this.device.drain();
+    this.#chardev.drain();
     return bytes;
   }
 }
