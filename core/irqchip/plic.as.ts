@@ -1,9 +1,8 @@
 /**
  * SiFive PLIC as on QEMU's virt board: 95 level-triggered sources, priorities 0..7, an M and an S context for each hart
- * (hart h: M is context 2h, S is 2h + 1). RISC-V PLIC specification 1.0.0; where that leaves room, or QEMU departs from
- * it, this follows QEMU, because the board's software was written on QEMU: the threshold also hides sources from a
- * claim, a source whose level falls before it is claimed is no longer pending, and a completion is accepted from a
- * context that does not enable the source.
+ * (hart h: M is context 2h, S is 2h + 1). RISC-V PLIC specification 1.0.0; where QEMU departs from it, this follows
+ * QEMU, because the board's software was written on QEMU: the threshold also hides sources from a claim, and a
+ * completion is accepted from a context that does not enable the source.
  *
  * State is shared by all threads. Every change and the recomputation of the contexts' outputs that follows from it
  * happen under one lock: the last one to recompute has seen every change.
@@ -91,15 +90,15 @@ function setLevel(source: u32, high: bool): void {
   const bit: u32 = <u32>1 << (source & 31);
   const levels = load<u32>(LEVEL + word);
   if (((levels & bit) != 0) == high) return;
-  if (high) {
-    store<u32>(LEVEL + word, levels | bit);
-    // The gateway is shut between claim and completion; the completion looks at the level again.
-    if ((load<u32>(CLAIMED + word) & bit) != 0) return;
-    store<u32>(PENDING + word, load<u32>(PENDING + word) | bit);
-  } else {
+  if (!high) {
+    // A request that has been latched stays pending until it is claimed.
     store<u32>(LEVEL + word, levels & ~bit);
-    store<u32>(PENDING + word, load<u32>(PENDING + word) & ~bit);
+    return;
   }
+  store<u32>(LEVEL + word, levels | bit);
+  // The gateway is shut between claim and completion; the completion looks at the level again.
+  if ((load<u32>(CLAIMED + word) & bit) != 0) return;
+  store<u32>(PENDING + word, load<u32>(PENDING + word) | bit);
   update();
 }
 
