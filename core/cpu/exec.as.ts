@@ -34,7 +34,9 @@ export function execCsr(block: usize, insn: u32, pc: u64): i32 {
     if (csrIllegal) return illegal(block, insn);
   }
   if (rd != 0) store<u64>(block + (<usize>rd << 3), old);
-  return writes && csrRefresh ? SYS_REFRESH : SYS_NEXT;
+  if (!writes || !csrRefresh) return SYS_NEXT;
+  refreshContexts(block);
+  return SYS_REFRESH;
 }
 
 /**

@@ -1,0 +1,70 @@
+/** The engine module as TypeScript sees it, and how a thread instantiates it. */
+import { readFile } from 'node:fs/promises';
+import { RingsideError } from './errors.ts';
+
+
+/** Exports of engine.wasm (core/engine.as.ts). */
+export interface Engine {
+  /** Runs a hart until CTL_RUN is no longer RUN_RUNNING. Blocks: hart workers only. */
+  runHart(hart: number): void;
+  resetHart(hart: number, boot: number): void;
+  /** One turn of the clock worker; the next deadline in mtime as a BigInt image of u64 (all ones: none). */
+  clockTick(): bigint;
+  clockReset(): void;
+  mtime(): bigint;
+  plicSetLevel(irq: number, level: number): void;
+  plicReset(): void;
+  uartPoll(): void;
+  uartReset(): void;
+  kickHart(block: number): void;
+}
+
+/** Milliseconds to be added to this thread's performance.now() to give the process-wide monotonic clock. */
+function clockOffset(): number {
+  // performance.now() counts from the thread's own start; hrtime is the same clock in all threads. The reading with the least
+  // time around it is the best one.
+  let best = Infinity;
+  let offset = 0;
+  for (let i = 0; i < 8; i++) {
+    const before = performance.now();
+    const absolute = Number(process.hrtime.bigint()) / 1e6;
+    const after = performance.now();
+    if (after - before < best) {
+      best = after - before;
+      offset = absolute - (before + after) / 2;
+    }
+  }
+  return offset;
+}
+
+let offset: number | null = null;
+
+/** Monotonic clock in milliseconds, the same in every thread of the process to about a microsecond. */
+export function monotonicNow(): number {
+  offset ??= clockOffset();
+  return performance.now() + offset;
+}
+
+export async function instantiateEngine(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<Engine> {
+  const bias = monotonicNow() - performance.now();
+  const instance = await WebAssembly.instantiate(module, { env: { memory, now: () => performance.now() + bias } });
+  return instance.exports as unknown as Engine;
+}
+
+let compiled: Promise<WebAssembly.Module> | null = null;
+
+/** The engine, compiled once in a process; its code is shared by all threads. @throws RingsideError when it is not there */
+export function engineModule(): Promise<WebAssembly.Module> {
+  compiled ??= (async () => {
+    // From the sources it is in dist/; a packaged core lies beside it.
+    for (const url of [new URL('../dist/engine.wasm', import.meta.url), new URL('../engine.wasm', import.meta.url)]) {
+      try {
+        return await WebAssembly.compile(await readFile(url));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      }
+    }
+    throw new RingsideError('not-found', 'the engine (dist/engine.wasm) is not built. Run "npm run setup".');
+  })();
+  return compiled;
+}

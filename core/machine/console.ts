@@ -1,0 +1,33 @@
+/** A console of the machine as programs see it: the control thread's end of a chardev, with listeners. */
+import type { Chardev } from '../chardev/chardev.ts';
+
+export class MachineConsole {
+  readonly #chardev: Chardev;
+
+  constructor(chardev: Chardev) {
+    this.#chardev = chardev;
+  }
+
+  /** Input for the guest. Returns how many bytes were taken, from the front; the rest may be offered again at onRoom. */
+  write(bytes: Uint8Array): number {
+    return this.#chardev.write(bytes);
+  }
+
+  /** Who is told when there is room again after a write that was not taken whole. One listener; the last one counts. */
+  onRoom(listener: () => void): void {
+    this.#chardev.onRoom = listener;
+  }
+
+  /** Who gets the guest's output; without a listener the output waits. One listener; the bytes are its to keep. */
+  onData(listener: (bytes: Uint8Array) => void): void {
+    this.#chardev.onData = listener;
+  }
+
+  /** Holds the guest's output back until resume(). */
+  pause(): void {
+    this.#chardev.pause();
+  }
+  resume(): void {
+    this.#chardev.resume();
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * The machine's harts and its clock: their workers, running and parking them, and the accesses they hand over to the
+ * control thread.
+ */
+import { Worker } from 'node:worker_threads';
+import { errorLine, RingsideError } from '../errors.ts';
+import type { Engine } from '../engine.ts';
+import type { ClockWorkerData } from '../worker/clock.ts';
+import type { HartWorkerData } from '../worker/hart.ts';
+import * as L from '../worker/layout.ts';
+import type { ControlPage } from './control-page.ts';
+
+/** A register access that the control thread serves. Throwing means an access fault. */
+export interface DeviceAccess {
+  /** The value read; zero-extended. */
+  read(address: number, size: number): number | bigint | Promise<number | bigint>;
+  write(address: number, size: number, value: bigint): void | Promise<void>;
+}
+
+export interface HartGroupOptions {
+  control: ControlPage;
+  engine: Engine;
+  module: WebAssembly.Module;
+  memory: WebAssembly.Memory;
+  harts: number;
+  devices: DeviceAccess;
+  onCrash: (error: RingsideError) => void;
+}
+
+export class HartGroup {
+  readonly #o: HartGroupOptions;
+  readonly #workers: Worker[] = [];
+  #parkedWaiters: (() => void)[] = [];
+  #ended = false;
+
+  private constructor(options: HartGroupOptions) {
+    this.#o = options;
+  }
+
+  /** Starts the workers; the harts are parked. */
+  static async create(options: HartGroupOptions): Promise<HartGroup> {
+    const group = new HartGroup(options);
+    const { module, memory, harts, control } = options;
+    for (let hart = 0; hart < harts; hart++) control.store(control.hart(hart) + L.H_IS_PARKED, 1);
+    const clock: ClockWorkerData = { module, memory };
+    const started = [group.#spawn('clock', new URL('../worker/clock.ts', import.meta.url), clock)];
+    for (let hart = 0; hart < harts; hart++) {
+      const data: HartWorkerData = { module, memory, hart };
+      started.push(group.#spawn(`hart${hart}`, new URL('../worker/hart.ts', import.meta.url), data));
+    }
+    try {
+      await Promise.all(started);
+    } catch (error) {
+      await group.end();
+      throw error;
+    }
+    return group;
+  }
+
+  #spawn(name: string, entry: URL, workerData: unknown): Promise<void> {
+    const worker = new Worker(entry, { name, workerData });
+    this.#workers.push(worker);
+    return new Promise((resolve, reject) => {
+      worker.once('message', () => resolve());
+      worker.on('error', (cause) => {
+        const error = new RingsideError('internal', `${name} has crashed: ${errorLine(cause)}. Restart the VM.`, { cause });
+        reject(error);
+        if (!this.#ended) this.#o.onCrash(error);
+      });
+      worker.on('exit', () => reject(new RingsideError('internal', `${name} ended before it was asked to.`)));
+    });
+  }
+
+  get #indices(): number[] {
+    return Array.from({ length: this.#o.harts }, (_, i) => i);
+  }
+
+  #allParked(): boolean {
+    const { control } = this.#o;
+    return this.#indices.every((i) => control.load(control.hart(i) + L.H_IS_PARKED) === 1);
+  }
+
+  /** Lets the harts run. */
+  run(): void {
+    const { control } = this.#o;
+    for (const i of this.#indices) control.store(control.hart(i) + L.H_IS_PARKED, 0);
+    control.setRun(L.RUN_RUNNING);
+  }
+
+  /** Resolves when no hart executes guest code any more. Needs service() to be called as CTL_ATTENTION moves. */
+  async park(): Promise<void> {
+    const { control, engine } = this.#o;
+    control.setRun(L.RUN_PAUSED);
+    for (const i of this.#indices) engine.kickHart(control.hart(i));
+    if (this.#allParked()) return;
+    await new Promise<void>((resolve) => this.#parkedWaiters.push(resolve));
+  }
+
+  /** Looks at what harts want: accesses to be served, news of parking. */
+  service(): void {
+    for (const i of this.#indices) this.#serveMailbox(this.#o.control.hart(i));
+    if (this.#parkedWaiters.length > 0 && this.#allParked()) {
+      for (const resolve of this.#parkedWaiters.splice(0)) resolve();
+    }
+  }
+
+  /** Mailboxes whose access is being served by a promise. */
+  readonly #busy = new Set<number>();
+
+  #serveMailbox(block: number): void {
+    const { control, devices } = this.#o;
+    if (control.load(block + L.H_MBOX_STATE) !== L.MBOX_REQUEST || this.#busy.has(block)) return;
+    const address = Number(control.getU64(block + L.H_MBOX_ADDR));
+    const size = control.load(block + L.H_MBOX_SIZE);
+    let result: number | bigint | void | Promise<number | bigint | void>;
+    try {
+      result =
+        control.load(block + L.H_MBOX_WRITE) === 0
+          ? devices.read(address, size)
+          : devices.write(address, size, control.getU64(block + L.H_MBOX_VALUE));
+    } catch {
+      this.#answer(block, 0n, 1);
+      return;
+    }
+    if (!(result instanceof Promise)) {
+      this.#answer(block, BigInt(result ?? 0), 0);
+      return;
+    }
+    this.#busy.add(block);
+    result.then(
+      (value) => this.#finish(block, BigInt(value ?? 0), 0),
+      () => this.#finish(block, 0n, 1),
+    );
+  }
+
+  #finish(block: number, value: bigint, fault: number): void {
+    this.#busy.delete(block);
+    if (!this.#ended) this.#answer(block, value, fault);
+  }
+
+  #answer(block: number, value: bigint, fault: number): void {
+    const { control } = this.#o;
+    control.setU64(block + L.H_MBOX_VALUE, BigInt.asUintN(64, value));
+    control.store(block + L.H_MBOX_FAULT, fault);
+    control.store(block + L.H_MBOX_STATE, L.MBOX_DONE);
+    Atomics.notify(control.words, (block + L.H_MBOX_STATE) >> 2);
+  }
+
+  /** Ends the workers. Harts should be parked; one that is not is cut off. */
+  async end(): Promise<void> {
+    this.#ended = true;
+    const { control, engine } = this.#o;
+    control.setRun(L.RUN_QUIT);
+    for (const i of this.#indices) {
+      engine.kickHart(control.hart(i));
+      // A hart that waits for an access must not wait for ever.
+      if (control.load(control.hart(i) + L.H_MBOX_STATE) === L.MBOX_REQUEST) this.#answer(control.hart(i), 0n, 0);
+    }
+    await Promise.all(
+      this.#workers.map(async (worker) => {
+        const gone = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+        if (worker.threadId === -1) return;
+        const timer = setTimeout(() => void worker.terminate(), 2000);
+        await gone;
+        clearTimeout(timer);
+      }),
+    );
+  }
+}

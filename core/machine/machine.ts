@@ -1,0 +1,389 @@
+/**
+ * A virtual machine: the `virt` board put together, and its run state. This is the control thread's object; it never
+ * blocks. Guest code runs in hart workers, queues are served by I/O workers, all on one shared memory (core/worker/layout.ts).
+ */
+import { randomBytes } from 'node:crypto';
+import { EventEmitter } from 'node:events';
+import { machineConfig } from '../api/machine.ts';
+import type { MachineConfig, MachineConfigInput, MachineExit, MachineSnapshot, MachineState } from '../api/machine.ts';
+import { Chardev } from '../chardev/chardev.ts';
+import { GoldfishRtc } from '../devices/goldfish-rtc.ts';
+import { SifiveTest } from '../devices/sifive-test.ts';
+import { engineModule, instantiateEngine, monotonicNow } from '../engine.ts';
+import type { Engine } from '../engine.ts';
+import { errorLine, RingsideError } from '../errors.ts';
+import { planBoot, writeSegments } from '../firmware/loader.ts';
+import type { BootPlan } from '../firmware/loader.ts';
+import type { HostSpec } from '../host/host.ts';
+import { createHost } from '../host/node-host.ts';
+import { createMachineMemory } from '../memory/create.ts';
+import type { MachineMemory } from '../memory/create.ts';
+import * as L from '../worker/layout.ts';
+import { MachineConsole } from './console.ts';
+import { ControlPage } from './control-page.ts';
+import { HartGroup } from './hart-group.ts';
+import { hartSnapshots } from './hart-snapshot.ts';
+import { Peripherals } from './peripherals.ts';
+import { RAM_PHYS, RTC_IRQ, RTC_PHYS, RTC_SIZE, TEST_PHYS, TEST_SIZE, VIRTIO_PHYS, VIRTIO_SLOTS, VIRTIO_SLOT_SIZE } from './virt-map.ts';
+import { buildVirtFdt } from './virt-fdt.ts';
+
+export interface MachineOptions {
+  /** The host: by default without the native addon. */
+  host?: HostSpec;
+}
+
+interface MachineEvents {
+  state: [MachineState];
+  exit: [MachineExit];
+  /** Something the user should know, one line. */
+  message: [string];
+}
+
+const NO_ADDON: HostSpec = { addon: { reason: 'the native addon was not asked for' } };
+
+/** Chardev numbers; the UART's is fixed in the engine. */
+const CHARDEV_SERIAL = 0;
+const CHARDEV_CONSOLE = 1;
+
+export class Machine extends EventEmitter<MachineEvents> {
+  readonly config: MachineConfig;
+  /** By name: serial0 (the UART), console0 (virtio-console). */
+  readonly chardevs: ReadonlyMap<string, MachineConsole>;
+
+  readonly #memory: MachineMemory;
+  readonly #control: ControlPage;
+  readonly #engine: Engine;
+  readonly #plan: BootPlan;
+  readonly #chardevs: Chardev[];
+  readonly #rtc: GoldfishRtc;
+  readonly #test: SifiveTest;
+  #harts!: HartGroup;
+  #peripherals!: Peripherals;
+
+  #state: MachineState = 'created';
+  #exit: MachineExit | null = null;
+  /** Time the guest has run before the current run, ms; and when that began. */
+  #ran = 0;
+  #runningSince: number | null = null;
+  /** Operations on the run state, one after the other. */
+  #queue: Promise<unknown> = Promise.resolve();
+  #disposed: Promise<void> | null = null;
+  #serviceStopped = false;
+
+  /**
+   * Builds a machine: opens and locks its disks, loads what it boots, starts its workers. Nothing is left behind when it fails.
+   *
+   * @throws RingsideError for whatever is wrong with the configuration or its files
+   */
+  static async create(input: MachineConfigInput, { host = NO_ADDON }: MachineOptions = {}): Promise<Machine> {
+    const config = parseConfig(input);
+    const module = await engineModule();
+    const { append, harts } = config;
+    const rngSeed = randomBytes(32);
+    const plan = await planBoot({
+      memory: config.memory,
+      bios: config.bios,
+      kernel: config.kernel,
+      initrd: config.initrd,
+      fdt: (initrd) => buildVirtFdt({ harts, memory: config.memory, append, initrd, rngSeed }),
+    });
+    const memory = createMachineMemory({ ramSize: config.memory, host: createHost(host) });
+    let machine: Machine | null = null;
+    try {
+      const engine = await instantiateEngine(module, memory.guest.memory);
+      machine = new Machine(config, memory, engine, plan);
+      await machine.#build(module, host);
+      return machine;
+    } catch (error) {
+      if (machine === null) memory.close();
+      else await machine.dispose();
+      throw error;
+    }
+  }
+
+  private constructor(config: MachineConfig, memory: MachineMemory, engine: Engine, plan: BootPlan) {
+    super();
+    this.config = config;
+    this.#memory = memory;
+    this.#engine = engine;
+    this.#plan = plan;
+    const wasm = memory.guest.memory;
+    this.#control = new ControlPage(wasm);
+    const serial = new Chardev({ memory: wasm, index: CHARDEV_SERIAL, wakeGuest: () => engine.uartPoll() });
+    this.#chardevs = [serial];
+    const consoles = new Map([['serial0', new MachineConsole(serial)]]);
+    if (config.console) {
+      const hvc = new Chardev({ memory: wasm, index: CHARDEV_CONSOLE });
+      this.#chardevs.push(hvc);
+      consoles.set('console0', new MachineConsole(hvc));
+    }
+    this.chardevs = consoles;
+    this.#rtc = new GoldfishRtc({ setIrq: (level) => engine.plicSetLevel(RTC_IRQ, level ? 1 : 0) });
+    this.#test = new SifiveTest({ onExit: (exit, code) => this.#guestExit(exit, code) });
+  }
+
+  async #build(module: WebAssembly.Module, host: HostSpec): Promise<void> {
+    const wasm = this.#memory.guest.memory;
+    const control = this.#control;
+    control.store(L.CONTROL_BASE + L.CTL_HARTS, this.config.harts);
+    control.store(L.CONTROL_BASE + L.CTL_FIRMWARE, this.#plan.firmware);
+    control.store(L.CONTROL_BASE + L.CTL_VIRTIO_SLOTS, VIRTIO_SLOTS);
+    this.#powerOn();
+    void this.#watch();
+    this.#peripherals = await Peripherals.create({
+      config: this.config,
+      guest: this.#memory.guest,
+      module,
+      host,
+      engine: this.#engine,
+      chardev: this.#chardevs[CHARDEV_CONSOLE] ?? null,
+      onMessage: (text) => this.emit('message', text),
+      onStop: (reason) => this.#stopFor(reason),
+    });
+    this.#harts = await HartGroup.create({
+      control,
+      engine: this.#engine,
+      module,
+      memory: wasm,
+      harts: this.config.harts,
+      devices: { read: (a, s) => this.#read(a, s), write: (a, s, v) => this.#write(a, s, v) },
+      onCrash: (error) => this.#crash(error),
+    });
+    for (const warning of [...this.#memory.warnings, ...this.#peripherals.warnings]) this.emit('message', warning);
+  }
+
+  /** Puts RAM, boot ROM, board devices and harts into their power-on state. No hart runs. */
+  #powerOn(): void {
+    const control = this.#control;
+    const { guest } = this.#memory;
+    writeSegments(guest.view(RAM_PHYS, guest.ramSize), this.#plan.segments);
+    const rom = new Uint8Array(guest.memory.buffer, L.MROM_BASE, L.MROM_SIZE);
+    rom.fill(0);
+    rom.set(this.#plan.resetVector);
+    control.setU64(L.CONTROL_BASE + L.CTL_FDT_ADDR, BigInt(this.#plan.fdtAddress));
+    control.setU64(L.CONTROL_BASE + L.CTL_ENTRY, BigInt(this.#plan.entry));
+    control.store(L.CONTROL_BASE + L.CTL_BOOT_HART, 0);
+    control.store(L.CONTROL_BASE + L.CTL_EXIT, L.EXIT_NONE);
+    this.#engine.plicReset();
+    this.#engine.uartReset();
+    this.#rtc.reset();
+    this.#engine.clockReset();
+    for (let hart = 0; hart < this.config.harts; hart++) this.#engine.resetHart(hart, hart === 0 ? 1 : 0);
+  }
+
+  get state(): MachineState {
+    return this.#state;
+  }
+
+  /** How it ended; null while it has not. */
+  get exit(): MachineExit | null {
+    return this.#exit;
+  }
+
+  /** Whether another process can be given guest RAM, or why not. */
+  get memorySharing(): MachineMemory['sharing'] {
+    return this.#memory.sharing;
+  }
+
+  // ---- run state -----------------------------------------------------------------------------------------------
+
+  start(): Promise<void> {
+    return this.#enqueue(async () => {
+      this.#require('start', 'created', 'paused');
+      await this.#go();
+    });
+  }
+
+  pause(): Promise<void> {
+    return this.#enqueue(async () => {
+      if (this.#state === 'paused') return;
+      this.#require('pause', 'running');
+      await this.#halt();
+      this.#setState('paused');
+    });
+  }
+
+  resume(): Promise<void> {
+    return this.#enqueue(async () => {
+      if (this.#state === 'running') return;
+      this.#require('resume', 'paused', 'created');
+      await this.#go();
+    });
+  }
+
+  /** The reset button: RAM keeps what the boot does not rewrite, as on real boards. A paused machine stays paused. */
+  reset(): Promise<void> {
+    return this.#enqueue(async () => {
+      this.#require('reset', 'running', 'paused', 'created');
+      const wasRunning = this.#state === 'running';
+      if (wasRunning) await this.#halt();
+      await this.#peripherals.reset();
+      this.#powerOn();
+      this.#control.setClockBase(monotonicNow());
+      this.#ran = 0;
+      if (wasRunning) await this.#go();
+    });
+  }
+
+  /** Pulls the plug. What the guest has flushed is on the disks; so is everything it has been told was written. */
+  powerOff(): Promise<MachineExit> {
+    return this.#end({ reason: 'host-quit', code: 0 }, 'shutdown');
+  }
+
+  /** Ends the machine whatever its state and releases all it holds. */
+  async dispose(): Promise<void> {
+    this.#disposed ??= this.#release();
+    await this.#disposed;
+    if (this.#exit === null) this.#exit = { reason: 'host-quit', code: 0 };
+    this.#setState(this.#state === 'crashed' ? 'crashed' : 'shutdown');
+  }
+
+  async #go(): Promise<void> {
+    await this.#peripherals.resume();
+    this.#runningSince = monotonicNow();
+    this.#control.setClockBase(this.#runningSince - this.#ran);
+    this.#setState('running');
+    this.#harts.run();
+  }
+
+  async #halt(): Promise<void> {
+    await this.#harts.park();
+    if (this.#runningSince !== null) this.#ran += monotonicNow() - this.#runningSince;
+    this.#runningSince = null;
+    await this.#peripherals.pause();
+  }
+
+  #require(what: string, ...states: MachineState[]): void {
+    if (!states.includes(this.#state)) throw new RingsideError('bad-state', `cannot ${what} a VM that is ${this.#state}.`);
+  }
+
+  #enqueue<T>(operation: () => Promise<T>): Promise<T> {
+    const run = this.#queue.then(operation);
+    this.#queue = run.catch(() => {});
+    return run;
+  }
+
+  #setState(state: MachineState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.emit('state', state);
+  }
+
+  // ---- how it ends ---------------------------------------------------------------------------------------------
+
+  #guestExit(exit: number, code: number): void {
+    if (exit === L.EXIT_RESET && !this.config.noReboot) {
+      this.reset().catch((error: unknown) => this.emit('message', errorLine(error)));
+    } else if (exit === L.EXIT_RESET) {
+      void this.#end({ reason: 'guest-reset', code: 0 }, 'shutdown');
+    } else if (exit === L.EXIT_FAIL) {
+      void this.#end({ reason: 'guest-fail', code }, 'shutdown');
+    } else {
+      void this.#end({ reason: 'guest-poweroff', code: 0 }, 'shutdown');
+    }
+  }
+
+  #crash(error: RingsideError): void {
+    this.emit('message', error.message);
+    void this.#end({ reason: 'crash', code: 1, detail: error.message }, 'crashed');
+  }
+
+  /** A device asks for the machine to stop (werror=stop, a lost I/O worker): it is paused and can be resumed. */
+  #stopFor(reason: string): void {
+    this.emit('message', reason);
+    this.pause().catch(() => {});
+  }
+
+  async #end(exit: MachineExit, state: 'shutdown' | 'crashed'): Promise<MachineExit> {
+    if (this.#exit !== null) {
+      await this.#disposed;
+      return this.#exit;
+    }
+    this.#exit = exit;
+    this.#disposed ??= this.#release();
+    await this.#disposed;
+    this.#setState(state);
+    this.emit('exit', exit);
+    return exit;
+  }
+
+  async #release(): Promise<void> {
+    // An operation under way may wait for harts: ending them lets it finish.
+    const harts = this.#harts as HartGroup | undefined;
+    const peripherals = this.#peripherals as Peripherals | undefined;
+    if (this.#runningSince !== null) this.#ran += monotonicNow() - this.#runningSince;
+    this.#runningSince = null;
+    await harts?.end();
+    await peripherals?.close();
+    this.#rtc.dispose();
+    this.#serviceStopped = true;
+    this.#control.bump(L.CONTROL_BASE + L.CTL_ATTENTION);
+    // What the guest wrote last is still in the rings.
+    for (const chardev of this.#chardevs) chardev.drain();
+    this.#memory.close();
+  }
+
+  // ---- what other threads want ---------------------------------------------------------------------------------
+
+  /** Serves mailboxes, rings and exits whenever CTL_ATTENTION moves. */
+  async #watch(): Promise<void> {
+    const { words } = this.#control;
+    const index = (L.CONTROL_BASE + L.CTL_ATTENTION) >> 2;
+    // Keeps the event loop alive: a waiting promise does not.
+    const alive = setInterval(() => {}, 2 ** 30);
+    while (!this.#serviceStopped) {
+      const seen = Atomics.load(words, index);
+      this.#service();
+      const wait = Atomics.waitAsync(words, index, seen);
+      if (wait.async) await wait.value;
+    }
+    clearInterval(alive);
+  }
+
+  #service(): void {
+    for (const chardev of this.#chardevs) chardev.drain();
+    (this.#harts as HartGroup | undefined)?.service();
+    const exit = this.#control.load(L.CONTROL_BASE + L.CTL_EXIT);
+    if (exit !== L.EXIT_NONE) {
+      this.#control.store(L.CONTROL_BASE + L.CTL_EXIT, L.EXIT_NONE);
+      this.#guestExit(exit, this.#control.load(L.CONTROL_BASE + L.CTL_EXIT_CODE));
+    }
+  }
+
+  #read(address: number, size: number): number | bigint | Promise<number | bigint> {
+    if (address >= VIRTIO_PHYS && address < VIRTIO_PHYS + VIRTIO_SLOTS * VIRTIO_SLOT_SIZE) return this.#peripherals.read(address, size);
+    if (address >= TEST_PHYS && address < TEST_PHYS + TEST_SIZE) return this.#test.read(address - TEST_PHYS, size);
+    if (address >= RTC_PHYS && address < RTC_PHYS + RTC_SIZE) return this.#rtc.read(address - RTC_PHYS, size);
+    throw new RangeError('nothing is there');
+  }
+
+  #write(address: number, size: number, value: bigint): void | Promise<void> {
+    if (address >= VIRTIO_PHYS && address < VIRTIO_PHYS + VIRTIO_SLOTS * VIRTIO_SLOT_SIZE) {
+      return this.#peripherals.write(address, size, value);
+    }
+    const low = Number(value & 0xffffffffn);
+    if (address >= TEST_PHYS && address < TEST_PHYS + TEST_SIZE) this.#test.write(address - TEST_PHYS, size, low);
+    else if (address >= RTC_PHYS && address < RTC_PHYS + RTC_SIZE) this.#rtc.write(address - RTC_PHYS, size, low);
+    else throw new RangeError('nothing is there');
+  }
+
+  // ---- what it shows -------------------------------------------------------------------------------------------
+
+  snapshot(): MachineSnapshot {
+    const running = this.#runningSince === null ? 0 : monotonicNow() - this.#runningSince;
+    return {
+      state: this.#state,
+      uptime: this.#ran + running,
+      harts: hartSnapshots(this.#control, this.config.harts),
+      virtio: this.#disposed === null ? this.#peripherals.snapshot() : [],
+    };
+  }
+}
+
+function parseConfig(input: MachineConfigInput): MachineConfig {
+  const result = machineConfig.safeParse(input);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const where = issue === undefined ? '' : issue.path.join('.');
+  throw new RingsideError('bad-option', `${where || 'the configuration'}: ${issue?.message ?? 'is not valid'}.`);
+}

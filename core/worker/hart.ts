@@ -1,0 +1,39 @@
+/** Entry point of a hart worker: runs one hart, parks while the machine is paused, ends when it quits. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { instantiateEngine } from '../engine.ts';
+import {
+  CONTROL_BASE, CTL_ATTENTION, CTL_PARKED, CTL_RUN, HART_BASE, HART_STRIDE, H_IS_PARKED, RUN_PAUSED, RUN_QUIT, RUN_RUNNING,
+} from './layout.ts';
+
+export interface HartWorkerData {
+  module: WebAssembly.Module;
+  memory: WebAssembly.Memory;
+  hart: number;
+}
+
+const { module, memory, hart } = workerData as HartWorkerData;
+const words = new Int32Array(memory.buffer);
+const RUN = (CONTROL_BASE + CTL_RUN) >> 2;
+const PARKED = (CONTROL_BASE + CTL_PARKED) >> 2;
+const ATTENTION = (CONTROL_BASE + CTL_ATTENTION) >> 2;
+const IS_PARKED = (HART_BASE + hart * HART_STRIDE + H_IS_PARKED) >> 2;
+
+const engine = await instantiateEngine(module, memory);
+parentPort?.postMessage('ready');
+
+for (;;) {
+  const state = Atomics.load(words, RUN);
+  if (state === RUN_QUIT) break;
+  if (state === RUN_RUNNING) {
+    Atomics.store(words, IS_PARKED, 0);
+    engine.runHart(hart);
+    Atomics.store(words, IS_PARKED, 1);
+    Atomics.add(words, PARKED, 1);
+    // The control thread waits for all harts to have parked.
+    Atomics.add(words, ATTENTION, 1);
+    Atomics.notify(words, ATTENTION);
+  } else {
+    Atomics.wait(words, RUN, RUN_PAUSED);
+  }
+}
+parentPort?.close();
