@@ -7,7 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { RingsideError } from '../../core/errors.ts';
 import { defaultCacheDir } from './cache.ts';
-import { downloadPackage, openArchive } from './debian/archive.ts';
+import { downloadPackage, openArchive, readIndex } from './debian/archive.ts';
 import type { ArchiveIndex } from './debian/archive.ts';
 import type { ArchiveKey } from './debian/archive-keys.ts';
 import { mirrorCandidates } from './debian/mirror.ts';
@@ -172,19 +172,19 @@ async function fetchFrom(
 ): Promise<GuestRecord> {
   const { signal, keys, firstDelayMs } = options;
   report('index', `asking ${shownUrl(mirror)}`);
-  const index = await openArchive(mirror, store.downloads, (name) => recipe.wants(name), {
+  const notBefore = old === null ? undefined : new Date(old.release.date);
+  const archive = await openArchive(mirror, { signal, keys, firstDelayMs, notBefore });
+  const sameRecipe = old !== null && old.recipe === recipeHash(recipe);
+  // The same Release names the same packages.
+  if (sameRecipe && archive.release.date.getTime() === notBefore?.getTime()) return keep(recipe, store, old);
+  const index = await readIndex(archive, store.downloads, (name) => recipe.wants(name), {
     signal,
-    keys,
     firstDelayMs,
-    notBefore: old === null ? undefined : new Date(old.release.date),
     onProgress: (done, total) => report('index', 'downloading the package index', done, total),
   });
   const chosen = recipe.select(index.packages);
   const record = describe(recipe, index, chosen);
-  if (old !== null && old.recipe === record.recipe && samePackages(old, record)) {
-    await store.clearDownloads();
-    return renewOverlay(recipe, store, old);
-  }
+  if (sameRecipe && samePackages(old, record)) return keep(recipe, store, old);
 
   const debs = new Map<string, string>();
   const total = [...chosen.values()].reduce((sum, { size }) => sum + size, 0);
@@ -203,6 +203,12 @@ async function fetchFrom(
   await store.save(saved, kernel, [base, overlay]);
   await store.clearDownloads();
   return saved;
+}
+
+/** Keeps a guest whose packages are the newest. */
+async function keep(recipe: GuestRecipe, store: GuestStore, old: GuestRecord): Promise<GuestRecord> {
+  await store.clearDownloads();
+  return renewOverlay(recipe, store, old);
 }
 
 /** The record of a guest to be made; its sizes are not known yet. */

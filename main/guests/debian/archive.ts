@@ -30,27 +30,21 @@ export interface ArchiveOptions extends TransferOptions {
   readonly notBefore?: Date;
 }
 
-export interface ArchiveIndex {
+export interface ArchiveRelease {
   readonly mirror: string;
   readonly release: Release;
+}
+
+export interface ArchiveIndex extends ArchiveRelease {
   readonly packages: ReadonlyMap<string, DebianPackage>;
 }
 
 /**
- * Fetches and verifies a mirror's Release and package index.
- * @param folder where the index is downloaded to; must exist
- * @param want which packages to keep
- * @throws RingsideError 'network', 'bad-signature', 'bad-image'...
+ * Fetches a mirror's Release file and verifies its signature.
+ * @throws RingsideError 'network', 'bad-signature'...
  */
-export async function openArchive(
-  mirror: string,
-  folder: string,
-  want: (name: string) => boolean,
-  options: ArchiveOptions,
-): Promise<ArchiveIndex> {
-  const dist = `${mirror}/dists/${CODENAME}`;
-  const quiet = { ...options, onProgress: undefined };
-  const inRelease = await fetchBytes(`${dist}/InRelease`, MAX_INRELEASE, quiet);
+export async function openArchive(mirror: string, options: ArchiveOptions): Promise<ArchiveRelease> {
+  const inRelease = await fetchBytes(`${mirror}/dists/${CODENAME}/InRelease`, MAX_INRELEASE, options);
   const release = await readRelease(inRelease.toString('utf8'), shownUrl(mirror), {
     codename: CODENAME,
     architecture: ARCHITECTURE,
@@ -58,6 +52,22 @@ export async function openArchive(
     keys: options.keys ?? TRIXIE_KEYS,
     notBefore: options.notBefore,
   });
+  return { mirror, release };
+}
+
+/**
+ * Fetches the package index that a Release names, and verifies it.
+ * @param folder where the index is downloaded to; must exist
+ * @param want which packages to keep
+ * @throws RingsideError 'network', 'bad-signature', 'bad-image'...
+ */
+export async function readIndex(
+  { mirror, release }: ArchiveRelease,
+  folder: string,
+  want: (name: string) => boolean,
+  options: TransferOptions,
+): Promise<ArchiveIndex> {
+  const dist = `${mirror}/dists/${CODENAME}`;
   const packed = releaseFile(release, `${INDEX}.xz`, mirror);
   const plain = releaseFile(release, INDEX, mirror);
   const path = join(folder, 'Packages.xz');
