@@ -26,11 +26,9 @@ const SCR = 7;
 const IER_ERBFI = 0x01;
 const IER_ETBEI = 0x02;
 const IER_ELSI = 0x04;
-const IER_EDSSI = 0x08;
 const IER_MASK = 0x0f;
 
 const IIR_NONE = 0x01;
-const IIR_MODEM = 0x00;
 const IIR_THR_EMPTY = 0x02;
 const IIR_RX_DATA = 0x04;
 const IIR_LINE_STATUS = 0x06;
@@ -39,7 +37,7 @@ const IIR_FIFO_ENABLED = 0xc0;
 
 const FCR_ENABLE = 0x01;
 const FCR_RESET_RX = 0x02;
-const FCR_DMA = 0x08;
+const FCR_RESET_TX = 0x04;
 const FCR_TRIGGER_SHIFT = 6;
 const FCR_STICKY = 0xc9;
 
@@ -86,6 +84,8 @@ const S_RX_COUNT: usize = STATE + 40;
 const S_RX_READ: usize = STATE + 44;
 /** What the PLIC was last told. */
 const S_LEVEL: usize = STATE + 48;
+/** The last byte that came without FIFO: what the receiver buffer register goes on showing. */
+const S_RBR: usize = STATE + 52;
 const S_RX_DATA: usize = STATE + 64;
 const STATE_END: usize = STATE + 80;
 
@@ -109,6 +109,7 @@ function receiveDepth(): u32 {
 
 function receive(byte: u32): void {
   const count = load<u32>(S_RX_COUNT);
+  if (!fifoEnabled()) store<i32>(S_RBR, byte);
   store<u8>(S_RX_DATA + ((load<u32>(S_RX_READ) + count) & (FIFO_SIZE - 1)), <u8>byte);
   store<u32>(S_RX_COUNT, count + 1);
 }
@@ -175,8 +176,12 @@ function update(): void {
 function transmit(byte: u32): void {
   store<i32>(S_THR_INTERRUPT, 0);
   if (loopback()) {
+    if (load<u32>(S_RX_COUNT) >= receiveDepth()) {
+      // A full FIFO stays as it is; a full buffer register is overwritten.
+      store<i32>(S_OVERRUN, 1);
+      if (!fifoEnabled()) takeReceived();
+    }
     if (load<u32>(S_RX_COUNT) < receiveDepth()) receive(byte);
-    else store<i32>(S_OVERRUN, 1);
     store<i32>(S_THR_INTERRUPT, 1);
     return;
   }
@@ -185,10 +190,17 @@ function transmit(byte: u32): void {
   store<i32>(S_THR_EMPTY, 0);
 }
 
+function readReceiver(): i32 {
+  const byte = takeReceived();
+  if (byte >= 0) return byte;
+  return fifoEnabled() ? 0 : load<i32>(S_RBR);
+}
+
 function writeFifoControl(value: i32): void {
   const toggled = ((value ^ load<i32>(S_FCR)) & FCR_ENABLE) != 0;
-  // There is no transmit FIFO to reset: what was written is on its way.
   if (toggled || (value & FCR_RESET_RX) != 0) store<u32>(S_RX_COUNT, 0);
+  // There is no transmit FIFO to empty, what was written is on its way; but a reset reports it empty anew.
+  if (toggled || (value & FCR_RESET_TX) != 0) store<i32>(S_THR_INTERRUPT, load<i32>(S_THR_EMPTY));
   store<i32>(S_FCR, (value & FCR_ENABLE) != 0 ? value & FCR_STICKY : 0);
 }
 
@@ -207,7 +219,7 @@ function readRegister(register: u32): i32 {
   const latch = (load<i32>(S_LCR) & LCR_DLAB) != 0;
   switch (register) {
     case RBR_THR_DLL:
-      return latch ? load<i32>(S_DIVISOR) & 0xff : max(takeReceived(), 0);
+      return latch ? load<i32>(S_DIVISOR) & 0xff : readReceiver();
     case IER_DLM:
       return latch ? load<i32>(S_DIVISOR) >> 8 : load<i32>(S_IER);
     case IIR_FCR: {
