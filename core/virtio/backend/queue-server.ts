@@ -1,0 +1,36 @@
+/**
+ * Where a device's queues are served, as the transport sees it: an I/O worker of ours; later a vhost-user daemon or the
+ * host kernel. Nothing here waits: the control thread is never blocked by a server.
+ */
+import type { BackendInit } from '../device.ts';
+import type { QueueFaultKind } from '../queue/queue-fault.ts';
+import type { QueuePosition, RunningQueueConfig } from '../queue/running-queue.ts';
+import type { BackendEvent } from './backend.ts';
+
+export interface QueueServerListener {
+  /** A driver broke a rule. The server has let go of all queues of the device. */
+  fault(queue: number, fault: QueueFaultKind, detail: string): void;
+  event(event: BackendEvent): void;
+  /** The server has crashed: nothing serves the device any more. */
+  lost(error: Error): void;
+}
+
+/** Promises are rejected with a RingsideError when the server refuses or is gone. */
+export interface QueueServer {
+  /** Linear address of the wait block (IOT_*) that whoever rings a doorbell wakes; 0 when there is none. */
+  readonly waitBlock: number;
+  attach(slot: number, irq: number, backend: BackendInit, listener: QueueServerListener): Promise<void>;
+  detach(slot: number): Promise<void>;
+  activate(slot: number, queues: RunningQueueConfig[], activation: unknown): Promise<void>;
+  /**
+   * When it resolves the server touches neither the queues nor the buffers in them any more.
+   *
+   * @param queues null for all of the device
+   * @returns where the queues that ran have stopped
+   */
+  deactivate(slot: number, queues: number[] | null): Promise<{ queue: number; position: QueuePosition }[]>;
+  /** When it resolves, requests made available from then on are served by the new parameters. */
+  configure(slot: number, change: unknown): Promise<void>;
+  /** Makes it look at its doorbells and byte rings. */
+  wake(): void;
+}

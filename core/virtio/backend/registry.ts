@@ -1,0 +1,11 @@
+/** The back ends that our I/O workers have, by BackendInit.type. */
+import { createBlkBackend } from '../blk/backend.ts';
+import { createConsoleBackend } from '../console/backend.ts';
+import { createRngBackend } from '../rng/backend.ts';
+import type { BackendFactory } from './backend.ts';
+
+export const BACKENDS: Readonly<Record<string, BackendFactory>> = {
+  'virtio-blk': createBlkBackend,
+  'virtio-console': createConsoleBackend,
+  'virtio-rng': createRngBackend,
+};

@@ -1,0 +1,235 @@
+/** The I/O worker's half of virtio-blk: executes requests on a disk. */
+import type { Disk, DiskHandle } from '../../block/disk.ts';
+import { DiskError } from '../../block/errors.ts';
+import { diskFromHandle } from '../../block/open.ts';
+import type { BackendContext, IoErrorEvent, VirtioBackend } from '../backend/backend.ts';
+import type { DescriptorChain } from '../queue/descriptor-chain.ts';
+import type { RunningQueue } from '../queue/running-queue.ts';
+import { VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK } from '../spec/blk.ts';
+import { errorAction } from './error-policy.ts';
+import type { ReadPolicy, WritePolicy } from './error-policy.ts';
+import { parseBlkRequest } from './request.ts';
+import type { BlkLimits, BlkRequest } from './request.ts';
+
+export interface BlkBackendOptions {
+  readonly disk: DiskHandle;
+  readonly serial: string;
+  readonly werror: WritePolicy;
+  readonly rerror: ReadPolicy;
+}
+
+/** What follows from the negotiated features. */
+export interface BlkActivation {
+  readonly discard: boolean;
+  readonly writeZeroes: boolean;
+  /** Every write is on stable storage before it completes (section 5.2.6.2). */
+  readonly writeThrough: boolean;
+}
+
+export interface BlkChange {
+  readonly writeThrough: boolean;
+}
+
+/** Requests served before other queues and the control thread have their turn. */
+const TURN_REQUESTS = 64;
+/**
+ * Used buffers are shown to the driver, and an interrupt sent, at the latest after so many requests or bytes: a batch
+ * costs the driver one interrupt, but must not keep its first request waiting for long.
+ */
+const BATCH_REQUESTS = 8;
+const BATCH_BYTES = 128 * 1024;
+/** Errors that stop nothing are told no more often than this, milliseconds. */
+const REPORT_INTERVAL = 100;
+
+interface Stalled {
+  readonly queue: RunningQueue;
+  readonly chain: DescriptorChain;
+  readonly request: BlkRequest;
+}
+
+export function createBlkBackend(options: unknown, context: BackendContext): VirtioBackend {
+  const blk = options as BlkBackendOptions;
+  return new BlkBackend(diskFromHandle(blk.disk, context.host), blk, context);
+}
+
+export class BlkBackend implements VirtioBackend {
+  readonly #disk: Disk;
+  readonly #options: Omit<BlkBackendOptions, 'disk'>;
+  readonly #context: BackendContext;
+  readonly #serial: Uint8Array;
+  readonly #queues = new Map<number, RunningQueue>();
+  #limits: BlkLimits;
+  #writeThrough = false;
+  /** Failed requests that are tried again when the VM is resumed. While there are any, nothing else is served. */
+  #stalled: Stalled[] = [];
+  #lastReport = -Infinity;
+  #unreported = 0;
+
+  constructor(disk: Disk, options: Omit<BlkBackendOptions, 'disk'>, context: BackendContext) {
+    this.#disk = disk;
+    this.#options = options;
+    this.#context = context;
+    this.#limits = { size: disk.size, readonly: disk.readonly, discard: false, writeZeroes: false };
+    this.#serial = new Uint8Array(VIRTIO_BLK_ID_BYTES);
+    this.#serial.set(new TextEncoder().encode(options.serial).subarray(0, VIRTIO_BLK_ID_BYTES));
+  }
+
+  start(queues: readonly RunningQueue[], activation: unknown): void {
+    const { discard, writeZeroes, writeThrough } = activation as BlkActivation;
+    for (const queue of queues) this.#queues.set(queue.index, queue);
+    this.#limits = { ...this.#limits, discard, writeZeroes };
+    this.#writeThrough = writeThrough;
+  }
+
+  stop(queues: readonly number[]): void {
+    for (const index of queues) this.#queues.delete(index);
+    this.#stalled = this.#stalled.filter(({ queue }) => !queues.includes(queue.index));
+  }
+
+  configure(change: unknown): void {
+    this.#writeThrough = (change as BlkChange).writeThrough;
+  }
+
+  serve(index: number): boolean {
+    const queue = this.#queues.get(index);
+    if (!queue || this.#stalled.length > 0) return false;
+    let batchRequests = 0;
+    let batchBytes = 0;
+    queue.disableNotifications();
+    for (let turn = 0; turn < TURN_REQUESTS; turn++) {
+      const chain = queue.pop();
+      if (!chain) {
+        queue.flush();
+        if (!queue.enableNotifications()) return false;
+        queue.disableNotifications();
+        continue;
+      }
+      const request = parseBlkRequest(chain, this.#limits);
+      if (isSlow(request, this.#writeThrough)) {
+        queue.flush();
+        batchRequests = batchBytes = 0;
+      }
+      if (!this.#serveRequest(queue, chain, request)) {
+        queue.flush();
+        return false;
+      }
+      batchBytes += 'length' in request ? request.length : 0;
+      if (++batchRequests >= BATCH_REQUESTS || batchBytes >= BATCH_BYTES) {
+        queue.flush();
+        batchRequests = batchBytes = 0;
+      }
+    }
+    queue.flush();
+    return true;
+  }
+
+  resumed(): void {
+    const stalled = this.#stalled;
+    this.#stalled = [];
+    for (const [i, { queue, chain, request }] of stalled.entries()) {
+      if (this.#serveRequest(queue, chain, request)) continue;
+      this.#stalled.push(...stalled.slice(i + 1));
+      break;
+    }
+    for (const queue of this.#queues.values()) queue.flush();
+  }
+
+  close(): void {
+    this.#disk.close();
+  }
+
+  /**
+   * Does a request and pushes its chain.
+   *
+   * @returns false when the VM is to stop: the request is kept, and nothing more may be served
+   */
+  #serveRequest(queue: RunningQueue, chain: DescriptorChain, request: BlkRequest): boolean {
+    let status = VIRTIO_BLK_S_OK;
+    try {
+      status = this.#execute(chain, request);
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      const operation = request.op === 'read' ? 'read' : 'write';
+      const policy = operation === 'read' ? this.#options.rerror : this.#options.werror;
+      const action = errorAction(policy, error.outOfSpace);
+      this.#report({ operation, action, noSpace: error.outOfSpace, message: error.message });
+      if (action === 'stop') {
+        this.#stalled.push({ queue, chain, request });
+        return false;
+      }
+      if (action === 'report') status = VIRTIO_BLK_S_IOERR;
+    }
+    const { writable } = chain;
+    writable.putByte(writable.length - 1, status);
+    queue.push(chain, bytesWritten(chain, request, status));
+    return true;
+  }
+
+  /** @returns the status byte; throws DiskError */
+  #execute(chain: DescriptorChain, request: BlkRequest): number {
+    const disk = this.#disk;
+    switch (request.op) {
+      case 'read':
+        disk.readv(chain.writable.views(0, request.length), request.offset);
+        break;
+      case 'write':
+        disk.writev(chain.readable.views(chain.readable.length - request.length, request.length), request.offset);
+        if (this.#writeThrough) disk.flush();
+        break;
+      case 'flush':
+        disk.flush();
+        break;
+      case 'get-id':
+        chain.writable.copyIn(0, this.#serial, request.length);
+        break;
+      case 'discard':
+        // Advice: a disk that cannot has taken it.
+        if (disk.canDiscard) disk.discard(request.offset, request.length);
+        break;
+      case 'write-zeroes':
+        disk.writeZeroes(request.offset, request.length, request.unmap);
+        if (this.#writeThrough) disk.flush();
+        break;
+      case 'fail':
+        return request.status;
+    }
+    return VIRTIO_BLK_S_OK;
+  }
+
+  #report(event: Omit<IoErrorEvent, 'kind' | 'unreported'>): void {
+    const now = this.#context.now();
+    if (event.action !== 'stop' && now - this.#lastReport < REPORT_INTERVAL) {
+      this.#unreported++;
+      return;
+    }
+    this.#context.report({ kind: 'io-error', ...event, unreported: this.#unreported });
+    this.#lastReport = now;
+    this.#unreported = 0;
+  }
+}
+
+/** Whether a request may take milliseconds, for which completed ones should not wait. */
+function isSlow(request: BlkRequest, writeThrough: boolean): boolean {
+  switch (request.op) {
+    case 'flush':
+    case 'discard':
+    case 'write-zeroes':
+      return true;
+    case 'write':
+      return writeThrough || request.length >= BATCH_BYTES;
+    case 'read':
+      return request.length >= BATCH_BYTES;
+    default:
+      return false;
+  }
+}
+
+/**
+ * The used length: bytes written from the start of the device-writable part. Where what lies before the status byte was
+ * not all written it is less than was written, which section 2.7.8.2 allows, and not more, which it does not.
+ */
+function bytesWritten(chain: DescriptorChain, request: BlkRequest, status: number): number {
+  const data = chain.writable.length - 1;
+  const filled = status === VIRTIO_BLK_S_OK && (request.op === 'read' || request.op === 'get-id') ? request.length : 0;
+  return filled === data ? data + 1 : filled;
+}

@@ -1,0 +1,124 @@
+/** Block requests (virtio 1.3, section 5.2.6), parsed and checked before anything is done. */
+import type { DescriptorChain } from '../queue/descriptor-chain.ts';
+import { QueueFault } from '../queue/queue-fault.ts';
+import {
+  VIRTIO_BLK_HEADER_SIZE,
+  VIRTIO_BLK_ID_BYTES,
+  VIRTIO_BLK_RANGE_F_UNMAP,
+  VIRTIO_BLK_RANGE_SIZE,
+  VIRTIO_BLK_SECTOR_SIZE,
+  VIRTIO_BLK_S_IOERR,
+  VIRTIO_BLK_S_UNSUPP,
+  VIRTIO_BLK_T_BARRIER,
+  VIRTIO_BLK_T_DISCARD,
+  VIRTIO_BLK_T_FLUSH,
+  VIRTIO_BLK_T_GET_ID,
+  VIRTIO_BLK_T_IN,
+  VIRTIO_BLK_T_OUT,
+  VIRTIO_BLK_T_WRITE_ZEROES,
+} from '../spec/blk.ts';
+
+/** Sectors a request may cover: its bytes fit in a signed 32-bit number, as in QEMU (BDRV_REQUEST_MAX_SECTORS). */
+export const REQUEST_SECTORS_MAX = 0x3fffff;
+
+export interface BlkLimits {
+  /** Bytes. */
+  readonly size: number;
+  readonly readonly: boolean;
+  /** VIRTIO_BLK_F_DISCARD and VIRTIO_BLK_F_WRITE_ZEROES are negotiated. */
+  readonly discard: boolean;
+  readonly writeZeroes: boolean;
+}
+
+/** What is to be done; offsets and lengths are bytes of the disk and lie inside it. */
+export type BlkRequest =
+  | { readonly op: 'read' | 'write'; readonly offset: number; readonly length: number }
+  | { readonly op: 'flush' }
+  | { readonly op: 'get-id'; readonly length: number }
+  | {
+      readonly op: 'discard' | 'write-zeroes';
+      readonly offset: number;
+      readonly length: number;
+      readonly unmap: boolean;
+    }
+  /** Answered with a status and nothing done. */
+  | { readonly op: 'fail'; readonly status: number };
+
+const IOERR: BlkRequest = { op: 'fail', status: VIRTIO_BLK_S_IOERR };
+const UNSUPP: BlkRequest = { op: 'fail', status: VIRTIO_BLK_S_UNSUPP };
+const FLUSH: BlkRequest = { op: 'flush' };
+
+const header = new Uint8Array(VIRTIO_BLK_HEADER_SIZE);
+const headerView = new DataView(header.buffer);
+
+/**
+ * @throws QueueFault when there is no room for a header or a status: the driver cannot be answered
+ */
+export function parseBlkRequest(chain: DescriptorChain, limits: BlkLimits): BlkRequest {
+  const { readable, writable } = chain;
+  // The status byte is the last device-writable one, whatever the framing (section 2.7.4).
+  if (writable.length < 1) throw new QueueFault('bad-request', `chain ${chain.head}: no room for the status (5.2.6)`);
+  if (readable.copyOut(0, header) < header.length) {
+    const detail = `chain ${chain.head}: header of ${readable.length} bytes, ${header.length} needed (5.2.6)`;
+    throw new QueueFault('bad-request', detail);
+  }
+  const type = headerView.getUint32(0, true) & ~VIRTIO_BLK_T_BARRIER;
+  const sector = headerView.getUint32(8, true) + headerView.getUint32(12, true) * 2 ** 32;
+  const outBytes = readable.length - header.length;
+  const inBytes = writable.length - 1;
+
+  switch (type) {
+    case VIRTIO_BLK_T_IN:
+      return transfer('read', sector, inBytes, limits);
+    case VIRTIO_BLK_T_OUT:
+      return limits.readonly ? IOERR : transfer('write', sector, outBytes, limits);
+    // QEMU ignores the direction bit on these, and old drivers set it.
+    case VIRTIO_BLK_T_FLUSH:
+    case VIRTIO_BLK_T_FLUSH | VIRTIO_BLK_T_OUT:
+      return FLUSH;
+    case VIRTIO_BLK_T_GET_ID:
+    case VIRTIO_BLK_T_GET_ID | VIRTIO_BLK_T_OUT:
+      return { op: 'get-id', length: Math.min(inBytes, VIRTIO_BLK_ID_BYTES) };
+    case VIRTIO_BLK_T_DISCARD:
+      return limits.discard ? range('discard', chain, outBytes, limits) : UNSUPP;
+    case VIRTIO_BLK_T_WRITE_ZEROES:
+      return limits.writeZeroes ? range('write-zeroes', chain, outBytes, limits) : UNSUPP;
+    default:
+      return UNSUPP;
+  }
+}
+
+function transfer(op: 'read' | 'write', sector: number, length: number, limits: BlkLimits): BlkRequest {
+  if (length % VIRTIO_BLK_SECTOR_SIZE !== 0) return IOERR;
+  if (!inside(sector, length / VIRTIO_BLK_SECTOR_SIZE, limits)) return IOERR;
+  return { op, offset: sector * VIRTIO_BLK_SECTOR_SIZE, length };
+}
+
+const segment = new Uint8Array(VIRTIO_BLK_RANGE_SIZE);
+const segmentView = new DataView(segment.buffer);
+
+/** One struct virtio_blk_discard_write_zeroes: max_discard_seg and max_write_zeroes_seg are 1. */
+function range(
+  op: 'discard' | 'write-zeroes',
+  chain: DescriptorChain,
+  outBytes: number,
+  limits: BlkLimits,
+): BlkRequest {
+  if (outBytes > VIRTIO_BLK_RANGE_SIZE) return UNSUPP;
+  if (outBytes < VIRTIO_BLK_RANGE_SIZE) return IOERR;
+  chain.readable.copyOut(VIRTIO_BLK_HEADER_SIZE, segment);
+  const sector = segmentView.getUint32(0, true) + segmentView.getUint32(4, true) * 2 ** 32;
+  const sectors = segmentView.getUint32(8, true);
+  const flags = segmentView.getUint32(12, true);
+  const unmap = (flags & VIRTIO_BLK_RANGE_F_UNMAP) !== 0;
+  // Section 5.2.6.2: unknown flags, and unmap on a discard.
+  if ((flags & ~VIRTIO_BLK_RANGE_F_UNMAP) !== 0 || (unmap && op === 'discard')) return UNSUPP;
+  if (!inside(sector, sectors, limits)) return IOERR;
+  return { op, offset: sector * VIRTIO_BLK_SECTOR_SIZE, length: sectors * VIRTIO_BLK_SECTOR_SIZE, unmap };
+}
+
+/** Whether the sectors are on the disk. A sector above 2^53 has lost bits, and is not. */
+function inside(sector: number, sectors: number, limits: BlkLimits): boolean {
+  const capacity = limits.size / VIRTIO_BLK_SECTOR_SIZE;
+  return sectors <= REQUEST_SECTORS_MAX && sector <= capacity && sectors <= capacity - sector;
+}

@@ -1,0 +1,159 @@
+/**
+ * A queue as the driver sets it up, on the control thread. It moves no data: activating the device makes a
+ * RunningQueueConfig of it, from which an I/O worker makes a RunningQueue.
+ */
+import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_NOTIFY_ON_EMPTY, hasFeature } from '../spec/features.ts';
+import {
+  VIRTQ_AVAIL_ALIGN,
+  VIRTQ_DESC_ALIGN,
+  VIRTQ_USED_ALIGN,
+  availRingBytes,
+  descriptorTableBytes,
+  legacyAreas,
+  usedRingBytes,
+} from '../spec/split-ring.ts';
+import type { QueueAreas } from '../spec/split-ring.ts';
+import type { QueuePosition, RunningQueueConfig } from './running-queue.ts';
+
+/** Used ring alignment of a legacy driver that never writes QueueAlign: a page, as QEMU has it. */
+const LEGACY_ALIGN = 4096;
+
+/** A 64-bit address register, written in halves. */
+class AddressRegister {
+  low = 0;
+  high = 0;
+
+  /** Rounded above 2^53, which is outside RAM either way. */
+  get address(): number {
+    return this.high * 2 ** 32 + this.low;
+  }
+
+  get hex(): string {
+    return `0x${((BigInt(this.high) << 32n) | BigInt(this.low)).toString(16)}`;
+  }
+}
+
+/** A device's description of one of its queues. */
+export interface QueueSpec {
+  /** e.g. "requestq", "receiveq(port0)". */
+  readonly name: string;
+  /** QueueSizeMax; a power of 2. */
+  readonly maxSize: number;
+}
+
+export class ConfiguredQueue {
+  readonly index: number;
+  readonly name: string;
+  readonly maxSize: number;
+  readonly #legacy: boolean;
+
+  /** As the driver wrote it; not checked until the queue is activated. */
+  size = 0;
+  descriptor = new AddressRegister();
+  driver = new AddressRegister();
+  device = new AddressRegister();
+  /** Legacy: page frame of the queue (0: unused), and bytes. */
+  pfn = 0;
+  align = LEGACY_ALIGN;
+  pageSize = 1;
+  /** QueueReady; in legacy, whether QueuePFN is set. */
+  enabled = false;
+  /** An I/O worker has it. */
+  running = false;
+  /** Where it starts when it is next activated. */
+  position: QueuePosition = { availIdx: 0, usedIdx: 0 };
+
+  constructor(index: number, { name, maxSize }: QueueSpec, legacy: boolean) {
+    this.index = index;
+    this.name = name;
+    this.maxSize = maxSize;
+    this.#legacy = legacy;
+    this.reset();
+  }
+
+  /** The state after a device reset or a queue reset (section 2.6.1.1.1). */
+  reset(): void {
+    // A legacy driver uses the size it reads; a modern one says what it uses.
+    this.size = this.#legacy ? this.maxSize : 0;
+    this.descriptor = new AddressRegister();
+    this.driver = new AddressRegister();
+    this.device = new AddressRegister();
+    this.pfn = 0;
+    this.align = LEGACY_ALIGN;
+    this.enabled = false;
+    this.running = false;
+    this.position = { availIdx: 0, usedIdx: 0 };
+  }
+
+  /** Where the parts are, guest physical, unchecked. */
+  get areas(): QueueAreas {
+    if (this.#legacy) return legacyAreas(this.pfn * this.pageSize, this.size, this.align);
+    return {
+      descriptorArea: this.descriptor.address,
+      driverArea: this.driver.address,
+      deviceArea: this.device.address,
+    };
+  }
+
+  /** The same as 0x hex, exact. */
+  get areasHex(): { [area in keyof QueueAreas]: string } {
+    if (this.#legacy) {
+      const hex = (address: number) => `0x${(this.pfn === 0 ? 0 : address).toString(16)}`;
+      const { descriptorArea, driverArea, deviceArea } = this.areas;
+      return { descriptorArea: hex(descriptorArea), driverArea: hex(driverArea), deviceArea: hex(deviceArea) };
+    }
+    return { descriptorArea: this.descriptor.hex, driverArea: this.driver.hex, deviceArea: this.device.hex };
+  }
+
+  /** Why the queue cannot run, in one line with the section of the rule; null when it can. */
+  problem(memory: GuestMemory): string | null {
+    const { size, maxSize, align } = this;
+    if (size === 0) return 'its size was never set (4.2.3.2)';
+    if (size > maxSize) return `its size ${size} is more than QueueSizeMax ${maxSize} (4.2.2.2)`;
+    if (!isPowerOfTwo(size)) return `its size ${size} is not a power of 2 (2.7)`;
+    if (this.#legacy && !isPowerOfTwo(align)) return `its used ring alignment ${align} is not a power of 2 (4.2.4)`;
+    const { descriptorArea, driverArea, deviceArea } = this.areas;
+    const hex = this.areasHex;
+    return (
+      areaProblem(memory, 'descriptor area', descriptorArea, hex.descriptorArea, descriptorTableBytes(size), {
+        align: VIRTQ_DESC_ALIGN,
+      }) ??
+      areaProblem(memory, 'driver area', driverArea, hex.driverArea, availRingBytes(size), {
+        align: VIRTQ_AVAIL_ALIGN,
+      }) ??
+      areaProblem(memory, 'device area', deviceArea, hex.deviceArea, usedRingBytes(size), { align: VIRTQ_USED_ALIGN })
+    );
+  }
+
+  /** For an I/O worker. Only when problem() is null. */
+  runningConfig(features: bigint, doorbell: number): RunningQueueConfig {
+    return {
+      index: this.index,
+      size: this.size,
+      ...this.areas,
+      indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
+      eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
+      notifyOnEmpty: hasFeature(features, VIRTIO_F_NOTIFY_ON_EMPTY),
+      position: this.position,
+      doorbell,
+    };
+  }
+}
+
+function areaProblem(
+  memory: GuestMemory,
+  name: string,
+  address: number,
+  hex: string,
+  bytes: number,
+  { align }: { align: number },
+): string | null {
+  if (address % align !== 0) return `its ${name} ${hex} is not a multiple of ${align} (2.7.1)`;
+  if (!memory.contains(address, bytes)) return `its ${name} [${hex}, +${bytes}) is not in guest RAM`;
+  return null;
+}
+
+function isPowerOfTwo(value: number): boolean {
+  return value > 0 && Number.isInteger(Math.log2(value));
+}

@@ -1,0 +1,6 @@
+/** Device IDs (virtio 1.3, section 5). */
+export const VIRTIO_ID_NONE = 0;
+export const VIRTIO_ID_NETWORK = 1;
+export const VIRTIO_ID_BLOCK = 2;
+export const VIRTIO_ID_CONSOLE = 3;
+export const VIRTIO_ID_ENTROPY = 4;

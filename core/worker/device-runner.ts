@@ -1,0 +1,135 @@
+/** One device on an I/O worker: its running queues, its doorbells, its back end. */
+import type { Host } from '../host/host.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { BackendContext, VirtioBackend } from '../virtio/backend/backend.ts';
+import { QueueFault } from '../virtio/queue/queue-fault.ts';
+import type { RunningQueue, RunningQueueConfig } from '../virtio/queue/running-queue.ts';
+import { SplitQueue } from '../virtio/queue/split-queue.ts';
+import { ISR_USED_BUFFER } from '../virtio/spec/mmio.ts';
+import { InterruptLine } from '../virtio/transport/interrupt.ts';
+import type { IrqSink } from '../virtio/transport/interrupt.ts';
+import type { DeactivateReply, IoThreadMessage } from './iothread-messages.ts';
+import { VIRTIO_BASE, VIRTIO_STRIDE, VQ_DOORBELL } from './layout.ts';
+
+export interface DeviceRunnerOptions {
+  memory: GuestMemory;
+  slot: number;
+  irq: number;
+  sink: IrqSink;
+  host: Host;
+  send(message: IoThreadMessage): void;
+  make(context: BackendContext): VirtioBackend;
+}
+
+interface Served {
+  readonly queue: RunningQueue;
+  /** The doorbell word as last seen. */
+  doorbell: number;
+  /** To be served whatever the doorbell says. */
+  due: boolean;
+}
+
+export class DeviceRunner {
+  readonly #options: DeviceRunnerOptions;
+  readonly #backend: VirtioBackend;
+  readonly #line: InterruptLine;
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  /** Running queues, by index. */
+  #served: Served[] = [];
+
+  constructor(options: DeviceRunnerOptions) {
+    const { memory, slot, irq, sink, host, send } = options;
+    this.#options = options;
+    this.#line = new InterruptLine(memory.memory, slot, irq, sink);
+    this.#words = new Int32Array(
+      memory.memory.buffer as SharedArrayBuffer,
+      VIRTIO_BASE + slot * VIRTIO_STRIDE,
+      VIRTIO_STRIDE / 4,
+    );
+    this.#backend = options.make({
+      memory,
+      host,
+      now: () => performance.now(),
+      report: (event) => send({ type: 'event', slot, event }),
+    });
+  }
+
+  activate(configs: readonly RunningQueueConfig[], activation: unknown): null {
+    const { memory, slot } = this.#options;
+    const queues = configs.map((config) => {
+      const queue = new SplitQueue({ memory, slot, config, interrupt: () => this.#line.raise(ISR_USED_BUFFER) });
+      // Due: buffers may be available that were rung for before.
+      this.#served.push({ queue, doorbell: config.doorbell, due: true });
+      return queue;
+    });
+    this.#backend.start(queues, activation);
+    return null;
+  }
+
+  deactivate(indices: readonly number[] | null): DeactivateReply {
+    const gone = this.#served.filter(({ queue }) => indices === null || indices.includes(queue.index));
+    this.#served = this.#served.filter((served) => !gone.includes(served));
+    this.#backend.stop(gone.map(({ queue }) => queue.index));
+    return gone.map(({ queue }) => ({ queue: queue.index, position: queue.position }));
+  }
+
+  configure(change: unknown): null {
+    this.#backend.configure?.(change);
+    return null;
+  }
+
+  resumed(): void {
+    for (const served of this.#served) served.due = true;
+    this.#backend.resumed?.();
+  }
+
+  close(): void {
+    this.deactivate(null);
+    this.#backend.close?.();
+  }
+
+  get deadline(): number {
+    return this.#served.length > 0 ? (this.#backend.deadline?.() ?? Infinity) : Infinity;
+  }
+
+  /**
+   * Serves the queues whose doorbell has moved or that the back end says are due.
+   *
+   * @returns whether there is more to do at once
+   */
+  turn(): boolean {
+    let more = false;
+    for (const served of this.#served) {
+      const doorbell = this.#doorbell(served.queue.index);
+      if (doorbell !== served.doorbell) {
+        served.queue.countNotifications((doorbell - served.doorbell) >>> 0);
+        served.doorbell = doorbell;
+      } else if (!served.due && !this.#backend.isDue?.(served.queue.index)) {
+        continue;
+      }
+      try {
+        served.due = this.#backend.serve(served.queue.index);
+      } catch (error) {
+        this.#fault(served.queue, error);
+        return false;
+      }
+      if (served.due) more = true;
+    }
+    return more;
+  }
+
+  /** The driver broke a rule: the device does nothing more until it is reset (section 2.1.2). */
+  #fault(queue: RunningQueue, error: unknown): void {
+    if (!(error instanceof QueueFault)) throw error;
+    // What was done before stays done.
+    for (const served of this.#served) served.queue.flush();
+    queue.recordFault(error.code);
+    this.deactivate(null);
+    const { slot, send } = this.#options;
+    send({ type: 'fault', slot, queue: queue.index, fault: error.kind, detail: error.message });
+  }
+
+  #doorbell(queue: number): number {
+    return Atomics.load(this.#words, VQ_DOORBELL / 4 + queue);
+  }
+}

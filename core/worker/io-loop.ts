@@ -1,0 +1,150 @@
+/**
+ * What an I/O worker does: serves the doorbells of the running queues it owns and the byte rings behind them, obeys the
+ * control thread, and sleeps on its wait word when there is nothing to do.
+ */
+import { receiveMessageOnPort } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
+
+import { RingsideError, errorLine } from '../errors.ts';
+import type { Host } from '../host/host.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { BackendFactory } from '../virtio/backend/backend.ts';
+import type { IrqSink } from '../virtio/transport/interrupt.ts';
+import { DeviceRunner } from './device-runner.ts';
+import type { IoThreadMessage, IoThreadRequest, NumberedRequest } from './iothread-messages.ts';
+import { IOTHREAD_BASE, IOTHREAD_STRIDE, IOT_SLEEPING, IOT_WAKE } from './layout.ts';
+
+export interface IoLoopOptions {
+  memory: GuestMemory;
+  /** Which wait block is this worker's own. */
+  index: number;
+  port: MessagePort;
+  irq: IrqSink;
+  host: Host;
+  /** By BackendInit.type. */
+  backends: Readonly<Record<string, BackendFactory>>;
+}
+
+export class IoLoop {
+  readonly #options: IoLoopOptions;
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #devices = new Map<number, DeviceRunner>();
+  #quiesced = false;
+  #quit = false;
+
+  constructor(options: IoLoopOptions) {
+    this.#options = options;
+    const block = IOTHREAD_BASE + options.index * IOTHREAD_STRIDE;
+    this.#words = new Int32Array(options.memory.memory.buffer as SharedArrayBuffer, block, IOTHREAD_STRIDE / 4);
+  }
+
+  /** Runs until the control thread says 'quit'. Blocks the thread. */
+  run(): void {
+    while (!this.#quit) {
+      // Who has work for us bumps the word behind it: read before looking, it tells afterwards whether anything came.
+      const wake = Atomics.load(this.#words, IOT_WAKE / 4);
+      const more = this.turn();
+      if (this.#quit) break;
+      if (!more) this.#sleep(wake);
+    }
+  }
+
+  /**
+   * Looks at everything once.
+   *
+   * @returns whether there is more to do at once
+   */
+  turn(): boolean {
+    this.#readMessages();
+    if (this.#quiesced) return false;
+    let more = false;
+    for (const device of this.#devices.values()) if (device.turn()) more = true;
+    return more;
+  }
+
+  #sleep(wake: number): void {
+    Atomics.store(this.#words, IOT_SLEEPING / 4, 1);
+    Atomics.wait(this.#words, IOT_WAKE / 4, wake, this.#timeout());
+    Atomics.store(this.#words, IOT_SLEEPING / 4, 0);
+  }
+
+  /** Milliseconds to the earliest deadline. */
+  #timeout(): number {
+    if (this.#quiesced) return Infinity;
+    let deadline = Infinity;
+    for (const device of this.#devices.values()) deadline = Math.min(deadline, device.deadline);
+    return deadline === Infinity ? Infinity : Math.max(0, deadline - performance.now());
+  }
+
+  #readMessages(): void {
+    for (;;) {
+      const received = receiveMessageOnPort(this.#options.port);
+      if (!received) return;
+      const request = received.message as NumberedRequest;
+      try {
+        this.#send({ type: 'reply', seq: request.seq, value: this.#obey(request) });
+      } catch (error) {
+        // What the user gave (an image that is gone) is refused; anything else is a fault of ours and ends the worker.
+        if (!(error instanceof RingsideError)) throw error;
+        this.#send({ type: 'refusal', seq: request.seq, kind: error.kind, message: errorLine(error) });
+      }
+      if (this.#quit) return;
+    }
+  }
+
+  #obey(request: IoThreadRequest): unknown {
+    switch (request.op) {
+      case 'attach':
+        return this.#attach(request.slot, request.irq, request.backend);
+      case 'detach':
+        this.#device(request.slot).close();
+        this.#devices.delete(request.slot);
+        return null;
+      case 'activate':
+        return this.#device(request.slot).activate(request.queues, request.activation);
+      case 'deactivate':
+        return this.#device(request.slot).deactivate(request.queues);
+      case 'configure':
+        return this.#device(request.slot).configure(request.change);
+      case 'quiesce':
+        this.#quiesced = true;
+        return null;
+      case 'resume':
+        this.#quiesced = false;
+        for (const device of this.#devices.values()) device.resumed();
+        return null;
+      case 'quit':
+        for (const device of this.#devices.values()) device.close();
+        this.#devices.clear();
+        this.#quit = true;
+        return null;
+    }
+  }
+
+  #attach(slot: number, irq: number, backend: { type: string; options: unknown }): null {
+    const { memory, irq: sink, host, backends } = this.#options;
+    const factory = Object.hasOwn(backends, backend.type) ? backends[backend.type] : undefined;
+    if (!factory) throw new RingsideError('internal', `No I/O worker back end is called "${backend.type}".`);
+    const runner = new DeviceRunner({
+      memory,
+      slot,
+      irq,
+      sink,
+      host,
+      send: (message) => this.#send(message),
+      make: (context) => factory(backend.options, context),
+    });
+    this.#devices.set(slot, runner);
+    return null;
+  }
+
+  #device(slot: number): DeviceRunner {
+    const device = this.#devices.get(slot);
+    if (!device) throw new RingsideError('internal', `This I/O worker has no device in slot ${slot}.`);
+    return device;
+  }
+
+  #send(message: IoThreadMessage): void {
+    this.#options.port.postMessage(message);
+  }
+}

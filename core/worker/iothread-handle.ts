@@ -1,0 +1,163 @@
+/** The control thread's handle of an I/O worker. */
+import { MessageChannel, Worker } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
+
+import { RingsideError, errorLine } from '../errors.ts';
+import type { ErrorKind } from '../errors.ts';
+import type { HostSpec } from '../host/host.ts';
+import type { GuestMemoryHandle } from '../memory/guest-memory.ts';
+import type { QueueServer, QueueServerListener } from '../virtio/backend/queue-server.ts';
+import type { BackendInit } from '../virtio/device.ts';
+import type { RunningQueueConfig } from '../virtio/queue/running-queue.ts';
+import type { DeactivateReply, IoThreadData, IoThreadMessage, IoThreadRequest } from './iothread-messages.ts';
+import { IOTHREAD_BASE, IOTHREAD_STRIDE, IOT_SLEEPING, IOT_WAKE, MAX_IOTHREADS } from './layout.ts';
+
+export interface IoThreadOptions {
+  guest: GuestMemoryHandle;
+  /** 0..MAX_IOTHREADS-1, unique in the machine. */
+  index: number;
+  /** The engine's compiled module. */
+  engine: WebAssembly.Module;
+  host: HostSpec;
+  /** The worker's entry point; by default core/worker/iothread.ts. */
+  entry?: URL;
+  /** The worker has ended though nobody asked it to. Its devices do nothing more; their disks are intact. */
+  onCrash(error: RingsideError): void;
+}
+
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+export class IoThreadHandle implements QueueServer {
+  readonly index: number;
+  readonly waitBlock: number;
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #listeners = new Map<number, QueueServerListener>();
+  readonly #pending = new Map<number, Pending>();
+  readonly #exited: Promise<unknown>;
+  #nextSeq = 1;
+  /** Why no request can be made any more. */
+  #ended: RingsideError | null = null;
+
+  constructor({ guest, index, engine, host, entry, onCrash }: IoThreadOptions) {
+    if (!Number.isInteger(index) || index < 0 || index >= MAX_IOTHREADS) throw new RangeError(`no I/O worker ${index}`);
+    this.index = index;
+    this.waitBlock = IOTHREAD_BASE + index * IOTHREAD_STRIDE;
+    const buffer = guest.memory.buffer as SharedArrayBuffer;
+    this.#words = new Int32Array(buffer, this.waitBlock, IOTHREAD_STRIDE / 4);
+
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    this.#port.on('message', (message: IoThreadMessage) => this.#receive(message));
+    const workerData: IoThreadData = { guest, index, port: port2, engine, host };
+    this.#worker = new Worker(entry ?? new URL('./iothread.ts', import.meta.url), {
+      name: `iothread${index}`,
+      workerData,
+      transferList: [port2],
+    });
+    let cause: unknown;
+    this.#worker.on('error', (error) => (cause = error));
+    this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve)).then(() => {
+      this.#port.close();
+      if (this.#ended) return;
+      const why = cause === undefined ? 'it ended by itself' : errorLine(cause);
+      const crash = new RingsideError('internal', `I/O worker ${index} has crashed: ${why}. Reset or restart the VM.`, {
+        cause,
+      });
+      this.#end(crash);
+      for (const listener of this.#listeners.values()) listener.lost(crash);
+      onCrash(crash);
+    });
+  }
+
+  async attach(slot: number, irq: number, backend: BackendInit, listener: QueueServerListener): Promise<void> {
+    this.#listeners.set(slot, listener);
+    await this.#request({ op: 'attach', slot, irq, backend });
+  }
+
+  async detach(slot: number): Promise<void> {
+    await this.#request({ op: 'detach', slot });
+    this.#listeners.delete(slot);
+  }
+
+  async activate(slot: number, queues: RunningQueueConfig[], activation: unknown): Promise<void> {
+    await this.#request({ op: 'activate', slot, queues, activation });
+  }
+
+  async deactivate(slot: number, queues: number[] | null): Promise<DeactivateReply> {
+    return (await this.#request({ op: 'deactivate', slot, queues })) as DeactivateReply;
+  }
+
+  async configure(slot: number, change: unknown): Promise<void> {
+    await this.#request({ op: 'configure', slot, change });
+  }
+
+  /** When it resolves the worker touches nothing of guest RAM, until resume(). */
+  async quiesce(): Promise<void> {
+    await this.#request({ op: 'quiesce' });
+  }
+
+  async resume(): Promise<void> {
+    await this.#request({ op: 'resume' });
+  }
+
+  wake(): void {
+    Atomics.add(this.#words, IOT_WAKE / 4, 1);
+    if (Atomics.load(this.#words, IOT_SLEEPING / 4) !== 0) Atomics.notify(this.#words, IOT_WAKE / 4);
+  }
+
+  /** Ends the worker; requests that it is serving are finished. May be called twice, and after a crash. */
+  async close(): Promise<void> {
+    if (!this.#ended) {
+      const quit = this.#request({ op: 'quit' });
+      this.#ended = new RingsideError('bad-state', `I/O worker ${this.index} has ended.`);
+      // A worker that crashes on its last errand has ended too.
+      await Promise.race([quit.catch(() => {}), this.#exited]);
+    }
+    await this.#exited;
+    this.#end(this.#ended);
+  }
+
+  #request(request: IoThreadRequest): Promise<unknown> {
+    if (this.#ended) return Promise.reject(this.#ended);
+    const seq = this.#nextSeq++;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(seq, { resolve, reject });
+      this.#port.postMessage({ ...request, seq });
+      this.wake();
+    });
+  }
+
+  #receive(message: IoThreadMessage): void {
+    switch (message.type) {
+      case 'reply':
+        this.#take(message.seq)?.resolve(message.value);
+        break;
+      case 'refusal':
+        this.#take(message.seq)?.reject(new RingsideError(message.kind as ErrorKind, message.message));
+        break;
+      case 'fault':
+        this.#listeners.get(message.slot)?.fault(message.queue, message.fault, message.detail);
+        break;
+      case 'event':
+        this.#listeners.get(message.slot)?.event(message.event);
+        break;
+    }
+  }
+
+  #take(seq: number): Pending | undefined {
+    const pending = this.#pending.get(seq);
+    this.#pending.delete(seq);
+    return pending;
+  }
+
+  #end(error: RingsideError): void {
+    this.#ended = error;
+    for (const pending of this.#pending.values()) pending.reject(error);
+    this.#pending.clear();
+  }
+}

@@ -1,0 +1,47 @@
+/** What the control thread and an I/O worker say to each other; everything survives structured clone. */
+import type { MessagePort } from 'node:worker_threads';
+
+import type { HostSpec } from '../host/host.ts';
+import type { BackendEvent } from '../virtio/backend/backend.ts';
+import type { BackendInit } from '../virtio/device.ts';
+import type { QueueFaultKind } from '../virtio/queue/queue-fault.ts';
+import type { QueuePosition, RunningQueueConfig } from '../virtio/queue/running-queue.ts';
+import type { GuestMemoryHandle } from '../memory/guest-memory.ts';
+
+/** workerData of an I/O worker. */
+export interface IoThreadData {
+  readonly guest: GuestMemoryHandle;
+  /** Which wait block is its own, 0..MAX_IOTHREADS-1. */
+  readonly index: number;
+  readonly port: MessagePort;
+  /** The engine's module; its PLIC is driven from this thread too. */
+  readonly engine: WebAssembly.Module;
+  readonly host: HostSpec;
+}
+
+/** Each is answered by a reply with the same `seq`. */
+export type IoThreadRequest =
+  /** A device is plugged in: makes its back end. */
+  | { op: 'attach'; slot: number; irq: number; backend: BackendInit }
+  | { op: 'detach'; slot: number }
+  /** Queues run from now on. */
+  | { op: 'activate'; slot: number; queues: RunningQueueConfig[]; activation: unknown }
+  /** Lets go of the given queues (null: all of the device). The reply has the positions of those that ran. */
+  | { op: 'deactivate'; slot: number; queues: number[] | null }
+  | { op: 'configure'; slot: number; change: unknown }
+  /** Nothing of guest RAM is touched from the reply on, until 'resume'. */
+  | { op: 'quiesce' }
+  | { op: 'resume' }
+  | { op: 'quit' };
+
+export type NumberedRequest = IoThreadRequest & { seq: number };
+
+/** Where deactivated queues stopped. */
+export type DeactivateReply = { queue: number; position: QueuePosition }[];
+
+export type IoThreadMessage =
+  | { type: 'reply'; seq: number; value: unknown }
+  | { type: 'refusal'; seq: number; kind: string; message: string }
+  /** A driver broke a rule: the worker has stopped all queues of the device. */
+  | { type: 'fault'; slot: number; queue: number; fault: QueueFaultKind; detail: string }
+  | { type: 'event'; slot: number; event: BackendEvent };

@@ -1,0 +1,72 @@
+/** A board with nothing on it but guest RAM, real I/O workers and the virtio-mmio bus. */
+import type { GuestMemory } from '../../core/memory/guest-memory.ts';
+import type { IoErrorEvent } from '../../core/virtio/backend/backend.ts';
+import type { VirtioDevice } from '../../core/virtio/device.ts';
+import { VirtioMmioBus } from '../../core/virtio/mmio-bus.ts';
+import type { AttachOptions } from '../../core/virtio/mmio-bus.ts';
+import { IoThreadHandle } from '../../core/worker/iothread-handle.ts';
+import { GuestAllocator, HOST, makeGuest } from './guest.ts';
+import { IrqDouble } from './irq-double.ts';
+import { MockDriver } from './mock-driver.ts';
+
+/** The smallest module there is: the worker of the tests does not look at it. */
+const NO_ENGINE = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+
+export interface BenchOptions {
+  /** MiB of guest RAM. */
+  mib?: number;
+  legacy?: boolean;
+}
+
+export class VirtioBench {
+  readonly memory: GuestMemory;
+  readonly allocator: GuestAllocator;
+  readonly irq: IrqDouble;
+  readonly iothread: IoThreadHandle;
+  readonly bus: VirtioMmioBus;
+  /** What the bus has told. */
+  readonly notes: string[] = [];
+  readonly ioErrors: IoErrorEvent[] = [];
+  readonly crashes: Error[] = [];
+
+  constructor({ mib = 16, legacy = false }: BenchOptions = {}) {
+    this.memory = makeGuest(mib);
+    this.allocator = new GuestAllocator(this.memory);
+    this.irq = new IrqDouble(this.memory.memory);
+    this.iothread = new IoThreadHandle({
+      guest: this.memory.handle,
+      index: 0,
+      engine: NO_ENGINE,
+      host: HOST,
+      entry: new URL('./iothread-entry.ts', import.meta.url),
+      onCrash: (error) => this.crashes.push(error),
+    });
+    this.bus = new VirtioMmioBus({
+      memory: this.memory,
+      engine: this.irq,
+      iothreads: [this.iothread],
+      legacy,
+      onIoError: (_device, event) => this.ioErrors.push(event),
+      onNote: (_device, message) => this.notes.push(message),
+    });
+  }
+
+  /** Plugs a device in and gives a driver for it, not initialized yet. */
+  async attach(device: VirtioDevice, options?: AttachOptions): Promise<MockDriver> {
+    return new MockDriver(this, await this.bus.attach(device, options));
+  }
+
+  async close(): Promise<void> {
+    await this.bus.close();
+    await this.iothread.close();
+  }
+}
+
+/** Waits, a turn of the event loop at a time, until something holds. */
+export async function until(condition: () => boolean, what = 'it', milliseconds = 10_000): Promise<void> {
+  const end = performance.now() + milliseconds;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`waited ${milliseconds} ms for ${what} in vain`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
