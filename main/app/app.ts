@@ -1,0 +1,157 @@
+/**
+ * The app without windows: the library, its machines, the catalogue, the host's files, and the commands over them. An
+ * Electron window (main/electron) and a browser (main/serve) are two ways to open a session to it.
+ */
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { RingsideError } from '../../core/errors.ts';
+import { closeQuestion } from '../ipc/contract.ts';
+import type { AppInfo, Params, VmInfo } from '../ipc/contract.ts';
+import { Dispatcher } from '../ipc/dispatcher.ts';
+import type { Handlers } from '../ipc/dispatcher.ts';
+import { HostFiles } from './files.ts';
+import { GuestService } from './guest-service.ts';
+import type { GuestCatalogue } from './guest-service.ts';
+import { Log } from './log.ts';
+import type { MachineFactory } from './machine.ts';
+import { dataHome } from './paths.ts';
+import { SnapshotFeed } from './snapshot-feed.ts';
+import { Streams } from './streams.ts';
+import { VmManager } from './vm-manager.ts';
+import { VmStore } from './vm-store.ts';
+
+export interface AppOptions {
+  version: string;
+  machines: MachineFactory;
+  guests: GuestCatalogue;
+  /** Largest guest RAM the machine can have, bytes. */
+  maxMemory: number;
+  /** The library's folder; dataHome() unless told otherwise. */
+  home?: string;
+  /** The native file dialog, where there is one: an absolute path, or null when the person cancels. */
+  pick?: (request: Params<'files.pick'>) => Promise<string | null>;
+  /** Ends the process, after everything has been shut down. */
+  quit?: () => void;
+}
+
+export interface App {
+  readonly dispatcher: Dispatcher;
+  readonly streams: Streams;
+  readonly home: string;
+  /** Something that should not have happened, for the log. */
+  report(text: string): void;
+  /** What is known of every VM now. */
+  vms(): VmInfo[];
+  /** Powers everything off, disks flushed. */
+  close(): Promise<void>;
+}
+
+const MIN_MEMORY = 16 * 2 ** 20;
+const MAX_HARTS = 8;
+
+export async function createApp(options: AppOptions): Promise<App> {
+  const home = options.home ?? dataHome();
+  const disks = path.join(home, 'disks');
+  await mkdir(home, { recursive: true, mode: 0o700 });
+
+  const report = (text: string) => log.add('error', null, text);
+  const log = new Log((entry) => dispatcher.broadcast('log', entry));
+  const manager: VmManager = new VmManager({
+    store: new VmStore(home),
+    machines: options.machines,
+    guestBoot: (guest) => guests.boot(guest),
+    events: {
+      changed: (vm) => dispatcher.broadcast('vm.changed', vm),
+      removed: (id) => dispatcher.broadcast('vm.removed', { id }),
+      log: (level, vm, text) => log.add(level, vm, text),
+    },
+  });
+  const guests: GuestService = new GuestService(
+    options.guests,
+    (guest) => dispatcher.broadcast('guest.changed', guest),
+    (guest) => manager.usesGuest(guest),
+  );
+  const files = new HostFiles(disks);
+  const feed = new SnapshotFeed((id) => manager.snapshot(id));
+  const streams = new Streams();
+
+  const info = (host: AppInfo['host']): AppInfo => ({
+    version: options.version,
+    host,
+    platform: process.platform,
+    arch: process.arch,
+    runtime: process.versions.electron ? `Electron ${process.versions.electron}` : `Node ${process.versions.node}`,
+    nativeDialogs: options.pick !== undefined,
+    home,
+    disks,
+    limits: { memory: { min: MIN_MEMORY, max: options.maxMemory }, harts: MAX_HARTS },
+  });
+
+  const handlers: Handlers = {
+    'app.info': (_, session) => info(session.host),
+    'app.quit': async ({ force }) => {
+      const question = closeQuestion(manager.infos());
+      if (question !== null && !force) throw new RingsideError('bad-state', `${question.message} Power it off first`);
+      await close();
+      // After the answer has gone out.
+      setTimeout(() => options.quit?.(), 50);
+      return {};
+    },
+    'log.list': () => ({ entries: log.entries }),
+
+    'vm.list': () => manager.list(),
+    'vm.create': ({ settings }) => manager.create(settings),
+    'vm.update': ({ id, settings }) => manager.update(id, settings),
+    'vm.delete': async ({ id }) => {
+      await manager.remove(id);
+      return {};
+    },
+    'vm.start': ({ id }) => manager.start(id),
+    'vm.pause': ({ id }) => manager.pause(id),
+    'vm.resume': ({ id }) => manager.resume(id),
+    'vm.reset': ({ id }) => manager.reset(id),
+    'vm.powerOff': ({ id }) => manager.powerOff(id),
+    'vm.snapshot': ({ id }) => ({ snapshot: manager.snapshot(id) }),
+    'vm.watch': ({ id }, session) => {
+      manager.info(id);
+      return feed.watch(id, session);
+    },
+    'vm.unwatch': ({ id }, session) => {
+      feed.unwatch(id, session.id);
+      return {};
+    },
+
+    'console.attach': ({ id, port }, session) => {
+      const console = manager.console(id, port);
+      const stream = streams.offer(session, (bytes) => console.watch(bytes));
+      if (stream === null) throw new RingsideError('bad-state', 'too many consoles are open: close some');
+      return { stream };
+    },
+
+    'guests.list': async () => ({ guests: await guests.list() }),
+    'guests.fetch': ({ id }) => guests.fetch(id),
+    'guests.cancel': ({ id }) => guests.cancel(id),
+    'guests.remove': ({ id }) => guests.remove(id),
+
+    'files.browse': ({ path: where }) => files.browse(where),
+    'files.stat': ({ path: where }) => files.status(where),
+    'files.pick': async (request) => {
+      if (options.pick === undefined) throw new RingsideError('unsupported', 'no native dialogs here: browse instead');
+      return { path: await options.pick(request) };
+    },
+    'disks.create': ({ path: where, size }) => files.createDisk(where, size),
+  };
+  const dispatcher = new Dispatcher(handlers, report);
+
+  let closing: Promise<void> | null = null;
+  const close = () => {
+    closing ??= (async () => {
+      guests.close();
+      feed.close();
+      await manager.close();
+    })();
+    return closing;
+  };
+
+  return { dispatcher, streams, home, report, vms: () => manager.infos(), close };
+}

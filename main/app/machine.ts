@@ -1,0 +1,36 @@
+/**
+ * What the app needs of a machine. core/machine's Machine is one; the tests bring a scripted one. Nothing else of the
+ * emulator is known here.
+ */
+import type { MachineConfig, MachineExit, MachineSnapshot, MachineState } from '../../core/api/machine.ts';
+
+/** One end of a character device. */
+export interface ConsoleDevice {
+  /** Returns how many bytes were taken, from the front. */
+  write(bytes: Uint8Array): number;
+  /** Called when there is room again after a write that was not taken whole. */
+  onRoom(listener: () => void): void;
+  /** The bytes are only valid during the call. */
+  onData(listener: (bytes: Uint8Array) => void): void;
+}
+
+export interface RunningMachine {
+  readonly state: MachineState;
+  start(): Promise<void>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  reset(): Promise<void>;
+  /** Pulls the plug; disks are flushed. */
+  powerOff(): Promise<MachineExit>;
+  snapshot(): MachineSnapshot;
+  /** By port: serial0, console0. */
+  readonly chardevs: ReadonlyMap<string, ConsoleDevice>;
+  on(event: 'state', listener: (state: MachineState) => void): unknown;
+  on(event: 'exit', listener: (exit: MachineExit) => void): unknown;
+  on(event: 'message', listener: (message: string) => void): unknown;
+  dispose(): Promise<void>;
+}
+
+export interface MachineFactory {
+  create(config: MachineConfig): Promise<RunningMachine>;
+}

@@ -1,0 +1,378 @@
+/**
+ * The library and its machines: VM files on one side, running machines on the other. Owns every machine there is; a
+ * window that goes away takes nothing with it. Operations on one VM happen one after another.
+ */
+import { randomUUID } from 'node:crypto';
+import type { MachineExit, MachineSnapshot } from '../../core/api/machine.ts';
+import { machineConfig } from '../../core/api/machine.ts';
+import { errorLine, RingsideError } from '../../core/errors.ts';
+import type { LibraryProblem, VmInfo, VmSettings, VmState } from '../ipc/contract.ts';
+import { ConsolePort } from './console-port.ts';
+import { DiskClaims } from './disk-claims.ts';
+import type { MachineFactory, RunningMachine } from './machine.ts';
+import { userPath } from './paths.ts';
+import type { LoadedVm, VmStore } from './vm-store.ts';
+
+/** Kernel, initrd and command line of a catalogue guest. @throws RingsideError when it is not downloaded */
+export type GuestBoot = (guest: string) => Promise<{ kernel: string; initrd?: string; append: string }>;
+
+export interface ManagerEvents {
+  changed(vm: VmInfo): void;
+  removed(id: string): void;
+  log(level: 'info' | 'warning' | 'error', vm: string, text: string): void;
+}
+
+export interface ManagerOptions {
+  store: VmStore;
+  machines: MachineFactory;
+  guestBoot: GuestBoot;
+  events: ManagerEvents;
+}
+
+/** Console ports that a VM with these settings has. */
+function portsOf(settings: VmSettings): string[] {
+  return settings.console ? ['serial0', 'console0'] : ['serial0'];
+}
+
+class Vm {
+  stored: LoadedVm;
+  state: VmState = 'stopped';
+  machine: RunningMachine | null = null;
+  started: number | null = null;
+  exit: MachineExit | null = null;
+  message: string | null = null;
+  readonly ports = new Map<string, ConsolePort>();
+  /** The operation under way; the next one waits for it. */
+  busy: Promise<unknown> = Promise.resolve();
+  /** The end of the present machine, once it has begun. */
+  ending: Promise<void> | null = null;
+  removed = false;
+
+  constructor(stored: LoadedVm) {
+    this.stored = stored;
+  }
+
+  get id(): string {
+    return this.stored.id;
+  }
+
+  get name(): string {
+    return this.stored.settings.name;
+  }
+
+  get live(): boolean {
+    return this.state !== 'stopped' && this.state !== 'crashed';
+  }
+
+  info(): VmInfo {
+    const { id, settings, created, modified } = this.stored;
+    const { state, started, exit, message } = this;
+    return { id, settings, state, created, modified, started, exit, message, ports: portsOf(settings) };
+  }
+}
+
+export class VmManager {
+  readonly #options: ManagerOptions;
+  readonly #vms = new Map<string, Vm>();
+  readonly #claims = new DiskClaims();
+  #closing = false;
+
+  constructor(options: ManagerOptions) {
+    this.#options = options;
+  }
+
+  /** Reads the library; VMs that another Ringside or a person changed meanwhile are taken over, running ones aside. */
+  async list(): Promise<{ vms: VmInfo[]; problems: LibraryProblem[] }> {
+    const { vms, problems } = await this.#options.store.load();
+    const found = new Set(vms.map((vm) => vm.id));
+    const broken = new Set(problems.map((problem) => problem.file));
+    for (const stored of vms) {
+      const vm = this.#vms.get(stored.id);
+      if (vm === undefined) this.#vms.set(stored.id, new Vm(stored));
+      else if (vm.stored.stamp !== stored.stamp && !vm.live) vm.stored = stored;
+    }
+    for (const vm of this.#vms.values()) {
+      if (!found.has(vm.id) && !vm.live) this.#forget(vm);
+    }
+    const infos = [...this.#vms.values()].map((vm) => vm.info()).sort((a, b) => a.created - b.created);
+    return { vms: infos, problems: problems.filter((problem) => broken.has(problem.file)) };
+  }
+
+  info(id: string): VmInfo {
+    return this.#get(id).info();
+  }
+
+  infos(): VmInfo[] {
+    return [...this.#vms.values()].map((vm) => vm.info());
+  }
+
+  async create(settings: VmSettings): Promise<VmInfo> {
+    const now = Date.now();
+    const id = randomUUID();
+    const vm = new Vm(await this.#options.store.save({ id, created: now, modified: now, settings }));
+    this.#vms.set(id, vm);
+    return this.#changed(vm);
+  }
+
+  /** @throws bad-state when it runs and more than the name changes, or when its file was changed by someone else */
+  update(id: string, settings: VmSettings): Promise<VmInfo> {
+    return this.#exclusive(id, async (vm) => {
+      if (vm.live && !sameMachine(vm.stored.settings, settings)) {
+        throw new RingsideError('bad-state', `“${vm.name}” is on: power it off before you change its hardware`);
+      }
+      const stamp = await this.#options.store.stamp(id);
+      if (stamp !== null && stamp !== vm.stored.stamp) {
+        throw new RingsideError('bad-state', `“${vm.name}” was changed outside this window: reload the library first`);
+      }
+      vm.stored = await this.#options.store.save({ ...vm.stored, modified: Date.now(), settings });
+      return this.#changed(vm);
+    });
+  }
+
+  /** Removes a stopped VM from the library; its disk images stay. */
+  remove(id: string): Promise<void> {
+    return this.#exclusive(id, async (vm) => {
+      if (vm.live) throw new RingsideError('bad-state', `“${vm.name}” is on: power it off before you delete it`);
+      await this.#options.store.remove(id);
+      this.#forget(vm);
+    });
+  }
+
+  start(id: string): Promise<VmInfo> {
+    return this.#exclusive(id, async (vm) => {
+      if (vm.ending !== null) await vm.ending;
+      if (vm.live) throw new RingsideError('bad-state', `“${vm.name}” is on already`);
+      if (this.#closing) throw new RingsideError('bad-state', 'Ringside is quitting');
+      vm.state = 'starting';
+      vm.exit = null;
+      vm.message = null;
+      this.#changed(vm);
+      try {
+        await this.#boot(vm);
+      } catch (error) {
+        // The machine may have ended by itself meanwhile.
+        if (vm.ending === null) await this.#abandon(vm);
+        else await vm.ending;
+        vm.message = errorLine(error);
+        this.#changed(vm);
+        this.#options.events.log('error', vm.id, `“${vm.name}” did not start: ${errorLine(error)}`);
+        throw error;
+      }
+      this.#options.events.log('info', vm.id, `“${vm.name}” started`);
+      return vm.info();
+    });
+  }
+
+  pause(id: string): Promise<VmInfo> {
+    return this.#control(id, ['running'], 'is not running: only a running VM can be paused', (machine) => machine.pause());
+  }
+
+  resume(id: string): Promise<VmInfo> {
+    return this.#control(id, ['paused'], 'is not paused', (machine) => machine.resume());
+  }
+
+  reset(id: string): Promise<VmInfo> {
+    return this.#control(id, ['running', 'paused'], 'is off: start it instead', (machine) => machine.reset());
+  }
+
+  powerOff(id: string): Promise<VmInfo> {
+    return this.#exclusive(id, async (vm) => {
+      const { machine } = vm;
+      if (machine === null || !vm.live) throw new RingsideError('bad-state', `“${vm.name}” is off already`);
+      if (vm.ending === null) {
+        vm.state = 'stopping';
+        this.#changed(vm);
+        try {
+          this.#ended(vm, machine, await machine.powerOff());
+        } catch (error) {
+          this.#ended(vm, machine, { reason: 'crash', code: 1, detail: errorLine(error) });
+        }
+      }
+      await vm.ending;
+      return vm.info();
+    });
+  }
+
+  snapshot(id: string): MachineSnapshot | null {
+    return this.#get(id).machine?.snapshot() ?? null;
+  }
+
+  /** @throws not-found when the VM has no such port */
+  console(id: string, port: string): ConsolePort {
+    const vm = this.#get(id);
+    if (!portsOf(vm.stored.settings).includes(port)) {
+      throw new RingsideError('not-found', `“${vm.name}” has no console port ${port}`);
+    }
+    return this.#port(vm, port);
+  }
+
+  /** Whether a VM that is on was booted from this catalogue guest. */
+  usesGuest(guest: string): VmInfo | null {
+    const user = [...this.#vms.values()].find(
+      (vm) => vm.live && vm.stored.settings.boot.source === 'guest' && vm.stored.settings.boot.guest === guest,
+    );
+    return user?.info() ?? null;
+  }
+
+  /** Powers off whatever runs, disks flushed; nothing starts any more. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.allSettled([...this.#vms.values()].map((vm) => vm.busy));
+    await Promise.allSettled([...this.#vms.values()].filter((vm) => vm.live).map((vm) => this.powerOff(vm.id)));
+  }
+
+  async #boot(vm: Vm): Promise<void> {
+    const config = await this.#configOf(vm.stored.settings);
+    // Claimed before anything is opened: two starts at once must not both see the disk free.
+    await this.#claims.claim(vm.id, vm.name, config.drives);
+    const machine = await this.#options.machines.create(config);
+    vm.machine = machine;
+    vm.started = Date.now();
+    machine.on('state', () => this.#follow(vm, machine));
+    machine.on('exit', (exit) => this.#ended(vm, machine, exit));
+    machine.on('message', (text) => {
+      if (vm.machine !== machine) return;
+      vm.message = text;
+      this.#options.events.log('warning', vm.id, `“${vm.name}”: ${text}`);
+      this.#changed(vm);
+    });
+    for (const [name, device] of machine.chardevs) this.#port(vm, name).connect(device);
+    await machine.start();
+    this.#follow(vm, machine);
+  }
+
+  async #configOf(settings: VmSettings) {
+    const { name: _name, boot, ...hardware } = settings;
+    const sources =
+      boot.source === 'guest'
+        ? await this.#options
+            .guestBoot(boot.guest)
+            .then((guest) => ({ ...guest, append: boot.append ?? guest.append }))
+        : { kernel: boot.kernel, initrd: boot.initrd, append: boot.append };
+    const real = (file: string | undefined) => (file === undefined ? undefined : userPath(file));
+    return machineConfig.parse({
+      ...hardware,
+      bios: hardware.bios === 'default' || hardware.bios === 'none' ? hardware.bios : userPath(hardware.bios),
+      kernel: real(sources.kernel),
+      initrd: real(sources.initrd),
+      append: sources.append,
+      drives: hardware.drives.map((drive) => ({ ...drive, file: userPath(drive.file) })),
+    });
+  }
+
+  /** Takes over the machine's own idea of its state: it pauses by itself after an I/O error. */
+  #follow(vm: Vm, machine: RunningMachine): void {
+    if (vm.machine !== machine || vm.ending !== null || vm.state === 'stopping') return;
+    const { state } = machine;
+    if (state !== 'running' && state !== 'paused') return;
+    if (vm.state === state) return;
+    vm.state = state;
+    if (state === 'running') vm.message = null;
+    this.#changed(vm);
+  }
+
+  /** Once for each machine, whoever notices first. */
+  #ended(vm: Vm, machine: RunningMachine, exit: MachineExit): void {
+    if (vm.machine !== machine || vm.ending !== null) return;
+    vm.exit = exit;
+    vm.state = 'stopping';
+    const bad = exit.reason === 'crash' || exit.reason === 'guest-fail';
+    vm.ending = (async () => {
+      await this.#abandon(vm);
+      vm.state = exit.reason === 'crash' ? 'crashed' : 'stopped';
+      vm.message = exit.detail ?? null;
+      vm.ending = null;
+      const detail = exit.detail === undefined ? '' : `: ${exit.detail}`;
+      this.#options.events.log(bad ? 'error' : 'info', vm.id, `“${vm.name}” ${exitText(exit)}${detail}`);
+      this.#changed(vm);
+    })();
+    this.#changed(vm);
+  }
+
+  /** Gives back all that a machine holds. Never rejects: there is nothing more to be done then. */
+  async #abandon(vm: Vm): Promise<void> {
+    const { machine } = vm;
+    try {
+      await machine?.dispose();
+    } catch (error) {
+      this.#options.events.log('error', vm.id, `“${vm.name}” could not be taken down cleanly: ${errorLine(error)}`);
+    }
+    vm.machine = null;
+    vm.started = null;
+    vm.state = 'stopped';
+    for (const port of vm.ports.values()) port.disconnect();
+    this.#claims.release(vm.id);
+  }
+
+  #control(
+    id: string,
+    allowed: VmState[],
+    otherwise: string,
+    act: (machine: RunningMachine) => Promise<void>,
+  ): Promise<VmInfo> {
+    return this.#exclusive(id, async (vm) => {
+      const { machine } = vm;
+      if (machine === null || vm.ending !== null || !allowed.includes(vm.state)) {
+        throw new RingsideError('bad-state', `“${vm.name}” ${otherwise}`);
+      }
+      await act(machine);
+      this.#follow(vm, machine);
+      return vm.info();
+    });
+  }
+
+  #port(vm: Vm, name: string): ConsolePort {
+    let port = vm.ports.get(name);
+    if (port === undefined) vm.ports.set(name, (port = new ConsolePort()));
+    return port;
+  }
+
+  #forget(vm: Vm): void {
+    vm.removed = true;
+    this.#vms.delete(vm.id);
+    for (const port of vm.ports.values()) port.close();
+    this.#options.events.removed(vm.id);
+  }
+
+  #changed(vm: Vm): VmInfo {
+    const info = vm.info();
+    if (!vm.removed) this.#options.events.changed(info);
+    return info;
+  }
+
+  #get(id: string): Vm {
+    const vm = this.#vms.get(id);
+    if (vm === undefined) throw new RingsideError('not-found', 'this VM is no longer in the library: reload it');
+    return vm;
+  }
+
+  #exclusive<T>(id: string, act: (vm: Vm) => Promise<T>): Promise<T> {
+    const vm = this.#get(id);
+    const turn = vm.busy.then(() => {
+      if (vm.removed) this.#get(id);
+      return act(vm);
+    });
+    vm.busy = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+/** Whether two settings differ in nothing but the name. */
+function sameMachine(a: VmSettings, b: VmSettings): boolean {
+  return JSON.stringify({ ...a, name: '' }) === JSON.stringify({ ...b, name: '' });
+}
+
+function exitText(exit: MachineExit): string {
+  switch (exit.reason) {
+    case 'guest-poweroff':
+      return 'was shut down by its guest';
+    case 'guest-fail':
+      return `was ended by its guest with failure code ${exit.code}`;
+    case 'guest-reset':
+      return 'ended because its guest asked for a reset';
+    case 'host-quit':
+      return 'was powered off';
+    case 'crash':
+      return 'crashed';
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * The one contract between the app and whatever shows it. The Electron preload and main handlers, the browser server,
+ * the renderer's client and the test doubles are all derived from `commands` and `events`; both ends check every message
+ * against these schemas. Console bytes never come this way: see contract/console-frames.ts.
+ */
+import { z } from 'zod';
+import { machineSnapshot } from '../../core/api/machine.ts';
+import type { ErrorKind } from '../../core/errors.ts';
+import { deltaOp } from './contract/delta.ts';
+import {
+  appInfo,
+  fileListing,
+  fileStatus,
+  guestId,
+  guestInfo,
+  hostPath,
+  libraryProblem,
+  logEntry,
+  portName,
+  vmId,
+  vmInfo,
+  vmSettings,
+} from './contract/schemas.ts';
+
+const nothing = z.strictObject({});
+const oneVm = z.strictObject({ id: vmId });
+const oneGuest = z.strictObject({ id: guestId });
+
+const done = z.object({});
+
+/** Every command: what it takes, what it gives. */
+export const commands = {
+  'app.info': { params: nothing, result: appInfo },
+  /** Ends the app. With VMs running it is refused (bad-state) unless `force`, which powers them off, disks flushed. */
+  'app.quit': { params: z.strictObject({ force: z.boolean() }), result: done },
+  /** The last few hundred log entries, oldest first. */
+  'log.list': { params: nothing, result: z.object({ entries: z.array(logEntry) }) },
+
+  'vm.list': { params: nothing, result: z.object({ vms: z.array(vmInfo), problems: z.array(libraryProblem) }) },
+  'vm.create': { params: z.strictObject({ settings: vmSettings }), result: vmInfo },
+  /** While it runs only the name can change. */
+  'vm.update': { params: z.strictObject({ id: vmId, settings: vmSettings }), result: vmInfo },
+  /** Removes the VM from the library. Disk images stay. */
+  'vm.delete': { params: oneVm, result: done },
+  'vm.start': { params: oneVm, result: vmInfo },
+  'vm.pause': { params: oneVm, result: vmInfo },
+  'vm.resume': { params: oneVm, result: vmInfo },
+  'vm.reset': { params: oneVm, result: vmInfo },
+  /** Pulls the plug; what the guest wrote to its disks is flushed. */
+  'vm.powerOff': { params: oneVm, result: vmInfo },
+  /** null while no machine exists. */
+  'vm.snapshot': { params: oneVm, result: z.object({ snapshot: machineSnapshot.nullable() }) },
+  /** As vm.snapshot, and from now on `machine.delta` events follow to this client, at most 10 a second. */
+  'vm.watch': { params: oneVm, result: z.object({ snapshot: machineSnapshot.nullable(), seq: z.number().int() }) },
+  'vm.unwatch': { params: oneVm, result: done },
+
+  /** A one-time ticket with which the transport opens a byte stream to a console port (contract/console-frames.ts). */
+  'console.attach': { params: z.strictObject({ id: vmId, port: portName }), result: z.object({ stream: z.string() }) },
+
+  'guests.list': { params: nothing, result: z.object({ guests: z.array(guestInfo) }) },
+  /** Begins the download; `guest.changed` events tell the rest. */
+  'guests.fetch': { params: oneGuest, result: guestInfo },
+  'guests.cancel': { params: oneGuest, result: guestInfo },
+  'guests.remove': { params: oneGuest, result: guestInfo },
+
+  /** A directory of the host; home when no path is given. */
+  'files.browse': { params: z.strictObject({ path: hostPath.optional() }), result: fileListing },
+  'files.stat': { params: z.strictObject({ path: hostPath }), result: fileStatus },
+  /** The native dialog; `unsupported` where there is none. path is null when the person cancels. */
+  'files.pick': {
+    params: z.strictObject({
+      kind: z.enum(['open', 'save']),
+      title: z.string().max(200),
+      path: hostPath.optional(),
+    }),
+    result: z.object({ path: z.string().nullable() }),
+  },
+  /** A new raw image, sparse. Never overwrites. */
+  'disks.create': {
+    params: z.strictObject({
+      path: hostPath,
+      size: z
+        .number()
+        .int()
+        .min(512)
+        .max(2 ** 50)
+        .refine((size) => size % 512 === 0, 'a multiple of 512 bytes'),
+    }),
+    result: fileStatus,
+  },
+} as const satisfies Record<string, { params: z.ZodType; result: z.ZodType }>;
+
+/** Every event that the app sends by itself. */
+export const events = {
+  'vm.changed': vmInfo,
+  'vm.removed': oneVm,
+  'guest.changed': guestInfo,
+  /** Turns the watcher's last snapshot into the present one. `seq` counts up by one; a gap means: watch again. */
+  'machine.delta': z.strictObject({ id: vmId, seq: z.number().int(), ops: z.array(deltaOp) }),
+  log: logEntry,
+} as const satisfies Record<string, z.ZodType>;
+
+export type CommandName = keyof typeof commands;
+export type Params<K extends CommandName> = z.infer<(typeof commands)[K]['params']>;
+/** What a caller may pass: defaults may be left out. */
+export type ParamsInput<K extends CommandName> = z.input<(typeof commands)[K]['params']>;
+export type Result<K extends CommandName> = z.infer<(typeof commands)[K]['result']>;
+export type EventName = keyof typeof events;
+export type EventPayload<K extends EventName> = z.infer<(typeof events)[K]>;
+
+export const commandNames = Object.keys(commands) as CommandName[];
+export const eventNames = Object.keys(events) as EventName[];
+
+export function isCommand(name: unknown): name is CommandName {
+  return typeof name === 'string' && Object.hasOwn(commands, name);
+}
+
+export function isEvent(name: unknown): name is EventName {
+  return typeof name === 'string' && Object.hasOwn(events, name);
+}
+
+/** One line from what a schema found: "drives.0.file: choose a file". */
+export function issueLine(issues: readonly { path: readonly PropertyKey[]; message: string }[]): string {
+  const first = issues[0];
+  if (first === undefined) return 'not as agreed';
+  const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : '';
+  const path = first.path.map(String).join('.');
+  return `${path === '' ? '' : `${path}: `}${first.message}${more}`;
+}
+
+/** How an error crosses. */
+export const wireError = z.object({ kind: z.string(), message: z.string() });
+export type WireError = { kind: ErrorKind; message: string };
+
+export const reply = z.discriminatedUnion('ok', [
+  z.object({ ok: z.literal(true), result: z.unknown() }),
+  z.object({ ok: z.literal(false), error: wireError }),
+]);
+export type Reply = { ok: true; result: unknown } | { ok: false; error: WireError };
+
+/** Messages of the browser's control WebSocket (text frames). */
+export const wireCall = z.strictObject({ id: z.number().int().min(0), name: z.string().max(64), params: z.unknown() });
+export const wireMessage = z.union([
+  z.object({ id: z.number().int(), reply }),
+  z.object({ event: z.string(), payload: z.unknown() }),
+]);
+
+/** Two-way byte messages: a MessagePort in Electron, a WebSocket with binary frames in the browser, a pair in tests. */
+export interface BytePort {
+  send(bytes: Uint8Array): void;
+  close(): void;
+  /** Bytes handed to send() that have not left yet, where that is known. */
+  readonly buffered: number;
+  onMessage(listener: (bytes: Uint8Array) => void): void;
+  onClose(listener: () => void): void;
+}
+
+/** What the question is when the app is asked to close, or null when nothing runs and none is needed. */
+export function closeQuestion(vms: readonly { settings: { name: string }; state: string }[]) {
+  const live = vms.filter((vm) => ['starting', 'running', 'paused', 'stopping'].includes(vm.state));
+  if (live.length === 0) return null;
+  const names = live.map((vm) => `“${vm.settings.name}”`);
+  const shown = names.length > 3 ? [...names.slice(0, 2), `${names.length - 2} more`] : names;
+  const list = shown.length === 1 ? shown[0] : `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}`;
+  return {
+    title: 'Quit Ringside?',
+    message: live.length === 1 ? `${list} is still running.` : `${list} are still running.`,
+    detail:
+      'Quitting pulls the plug: disks are flushed, but the guest gets no chance to shut down. ' +
+      'Shut it down inside the guest first if it has work to save.',
+    confirm: live.length === 1 ? 'Power off and quit' : 'Power all off and quit',
+    cancel: 'Keep running',
+  };
+}
+
+export * from './contract/schemas.ts';
