@@ -1,7 +1,7 @@
 /**
  * Price of the floating-point unit's operations: `node test/fpu/bench.ts`. ns an operation, loop, loads and stores
- * included (fsgnjD is hardly more than those), medians. Columns: RNE with NX set (native); RNE with NX clear, on ordinary
- * fractions and on small integers (exact results); RTZ; RDN; and RNE on subnormals with NX set.
+ * included (fsgnjD is hardly more than those), medians. Columns: RNE with NX set (native); RNE with NX clear, on
+ * ordinary fractions and on small integers (exact results); RTZ; RDN; and RNE on subnormals with NX set.
  */
 import { Engine } from './engine.ts';
 import { doubleBits, singleBits, Random } from './operands.ts';

@@ -106,7 +106,9 @@ export class Engine {
     return { result: results.readBigUInt64LE(0), flags: accrued[0] };
   }
 
-  /** Runs an operation on many operand vectors, `vectors` holding op.operands.length u64 each; flags start as `flags`. */
+  /**
+   * Runs an operation on many operand vectors, `vectors` holding op.operands.length u64 each; flags start as `flags`.
+   */
   batch(op: Op, rm: number, flags: number, vectors: Buffer): BatchResult {
     const { count, results, end } = this.#place(op, vectors);
     this.exports.runBatch(allOps.indexOf(op), rm, flags, BATCH, results, results + count * 8, count);

@@ -255,7 +255,9 @@ function randomInteger(random: Random): bigint {
   return random.below(2) ? shifted : (~shifted + 1n) & ALL_ONES;
 }
 
-/** A second or third operand that meets the first ones closely: cancellation, distant exponents, limits of the range. */
+/**
+ * A second or third operand that meets the first ones closely: cancellation, distant exponents, limits of the range.
+ */
 function companion(kind: 's' | 'd', before: bigint[], random: Random): bigint {
   const format = formats[kind];
   const first = before[0];

@@ -1,4 +1,7 @@
-/** The other side of the comparison: a static riscv64 program run by Debian's qemu-riscv64, which has its own soft-float. */
+/**
+ * The other side of the comparison: a static riscv64 program run by Debian's qemu-riscv64, which has a soft-float of
+ * its own.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

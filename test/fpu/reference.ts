@@ -1,6 +1,6 @@
 /**
- * The Zfa operations written down as its specification puts them, on exact integers: what Debian's qemu does not know has
- * to be compared with something slow and plain. A finite value is mantissa * 2^exponent.
+ * The Zfa operations written down as its specification puts them, on exact integers: what Debian's qemu does not know
+ * has to be compared with something slow and plain. A finite value is mantissa * 2^exponent.
  */
 import type { Outcome } from './engine.ts';
 

@@ -1,4 +1,7 @@
-/** A small set of cases worked out by hand: what must hold wherever the tests run, and a guide to what the unit promises. */
+/**
+ * A small set of cases worked out by hand: what must hold wherever the tests run, and a guide to what the unit
+ * promises.
+ */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Engine } from './engine.ts';
 

@@ -1,8 +1,8 @@
 /**
  * Arithmetic of the "F" and "D" extensions: add, subtract, multiply, divide, square root and the fused multiply-adds.
  * Each takes raw registers and an effective rounding mode (0..4), returns the raw result and accrues flags in fpFlags.
- * An instruction in RNE with NX accrued already is the host's own operation and a look at its result; whatever that look
- * does not clear of every other flag, and all the rest, goes to the exact operation.
+ * An instruction in RNE with NX accrued already is the host's own operation and a look at its result; whatever that
+ * look does not clear of every other flag, and all the rest, goes to the exact operation.
  */
 import {
   BOX, FLAG_NX, HIDDEN_D, RM_RNE, SIGN_D, SIGN_S,
@@ -15,8 +15,8 @@ import { addExactS, divExactS, fmaExactS, mulExactS, sqrtExactS } from './single
 export let fmaFused: i32 = 0;
 
 /**
- * Finds out whether the host's relaxed multiply-add is fused, and has the double multiply-adds use it if so. To be called
- * once in each thread at start.
+ * Finds out whether the host's relaxed multiply-add is fused, and has the double multiply-adds use it if so. To be
+ * called once in each thread at start.
  * @returns fmaFused
  */
 export function probeFma(): i32 {
@@ -170,8 +170,8 @@ export function fsqrtS(a: u64, rm: i32): u64 {
 }
 
 /**
- * a * b + c. The product is exact as a double, and the sum rounded to a double, then to a single, is wrong only where the
- * double happens to be a midpoint of two singles.
+ * a * b + c. The product is exact as a double, and the sum rounded to a double, then to a single, is wrong only where
+ * the double happens to be a midpoint of two singles.
  */
 function fmaS(a: u32, b: u32, c: u32, rm: i32): u64 {
   if (isNative(rm)) {

@@ -1,6 +1,6 @@
 /**
- * Minimum and maximum, comparison, classification and sign injection of the "F", "D" and "Zfa" extensions. Raw registers
- * in and out; flags accrue in fpFlags. None of these rounds.
+ * Minimum and maximum, comparison, classification and sign injection of the "F", "D" and "Zfa" extensions. Raw
+ * registers in and out; flags accrue in fpFlags. None of these rounds.
  */
 import {
   BOXED_NAN_S, FLAG_NV, NAN_D, SIGN_D, SIGN_S,

@@ -1,7 +1,7 @@
 /**
  * Conversions of the "F" and "D" extensions and rounding to integral values, modular conversion and constants of "Zfa".
- * Raw registers in and out; flags accrue in fpFlags. An integer operand is the whole register; the W and Wu forms look at
- * its low half. A single is looked at as the double of the same value throughout.
+ * Raw registers in and out; flags accrue in fpFlags. An integer operand is the whole register; the W and Wu forms look
+ * at its low half. A single is looked at as the double of the same value throughout.
  */
 import {
   BIAS_D, BOXED_NAN_S, EXPONENT_D, FLAG_NV, FLAG_NX, FRACTION_D, HIDDEN_D, NAN_D, RM_RDN, RM_RMM, RM_RNE, RM_RTZ,
@@ -197,7 +197,7 @@ export function fcvtDS(a: u64, rm: i32): u64 {
   return NAN_D;
 }
 
-// ---- Zfa --------------------------------------------------------------------------------------------------------------
+// ---- Zfa -----------------------------------------------------------------------------------------------------------
 
 /** Rounds to an integral value; does not accrue NX. */
 export function froundD(a: u64, rm: i32): u64 {

@@ -26,6 +26,13 @@ function normalShift(fraction: u64): i32 {
   return <i32>clz(fraction) - 11;
 }
 
+/** A significand with its leading one in place, as a double from [1, 2) times 2^power. */
+// @ts-ignore: decorator
+@inline
+function scaled(significand: u64, power: i32): f64 {
+  return toDouble((ONE_D + (<u64>power << 52)) | (significand & FRACTION_D));
+}
+
 /** The canonical NaN; NV as well if an operand signals or `invalid`. */
 function nan(a: u64, b: u64, invalid: bool): u64 {
   if (invalid || isSignallingD(a) || isSignallingD(b)) accrue(FLAG_NV);
@@ -39,7 +46,9 @@ function exactZero(rm: i32): u64 {
   return rm == RM_RDN ? SIGN_D : 0;
 }
 
-/** Rounds an intermediate whose leading one is bit 62, or bit 61 where the 53 bits were rounded up to a power of two. */
+/**
+ * Rounds an intermediate whose leading one is bit 62, or bit 61 where the 53 bits were rounded up to a power of two.
+ */
 // @ts-ignore: decorator
 @inline
 function roundNear(sign: u64, exponent: i32, significand: u64, rm: i32): u64 {
@@ -104,7 +113,7 @@ export function mulExactD(a: u64, b: u64, rm: i32): u64 {
   } else significandB |= HIDDEN_D;
 
   // a * b = near * 2^scale + rest in units of both last places, |rest| <= 2^(scale-1), scale 52 or 53.
-  const product = toBits(toDouble(ONE_D | (significandA & FRACTION_D)) * toDouble(ONE_D | (significandB & FRACTION_D)));
+  const product = toBits(scaled(significandA, 0) * scaled(significandB, 0));
   const carry = exponentOf(product) - BIAS_D;
   const near = (product & FRACTION_D) | HIDDEN_D;
   const scale = 52 + carry;
@@ -142,9 +151,9 @@ export function divExactD(a: u64, b: u64, rm: i32): u64 {
     exponentA = 1 - shift;
   } else significandA |= HIDDEN_D;
 
-  // a * 2^scale = near * b + rest, |rest| <= b/2. A quotient is never half way between two doubles: the sign of the rest
-  // is all that rounding needs.
-  const quotient = toBits(toDouble(ONE_D | (significandA & FRACTION_D)) / toDouble(ONE_D | (significandB & FRACTION_D)));
+  // a * 2^scale = near * b + rest, |rest| <= b/2. A quotient is never half way between two doubles: the sign of the
+  // rest is all that rounding needs.
+  const quotient = toBits(scaled(significandA, 0) / scaled(significandB, 0));
   const borrow = exponentOf(quotient) - BIAS_D;
   const near = (quotient & FRACTION_D) | HIDDEN_D;
   const rest = <i64>((significandA << (52 - borrow)) - near * significandB);
@@ -167,7 +176,7 @@ export function sqrtExactD(a: u64, rm: i32): u64 {
   // a * 2^(52+odd) = near^2 + rest, |rest| <= near. As with quotients there are no half-way cases.
   exponent -= BIAS_D;
   const odd = exponent & 1;
-  const near = (toBits(sqrt(toDouble((ONE_D + (<u64>odd << 52)) | (significand & FRACTION_D)))) & FRACTION_D) | HIDDEN_D;
+  const near = (toBits(sqrt(scaled(significand, odd))) & FRACTION_D) | HIDDEN_D;
   const rest = <i64>((significand << (52 + odd)) - near * near);
   const tail = <u64>(rest >> 63) | <u64>(rest != 0);
   return roundNear(0, (exponent >> 1) + BIAS_D, (near << 10) + tail, rm);

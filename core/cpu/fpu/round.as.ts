@@ -31,8 +31,8 @@ function increment(negative: u64, rm: i32, extra: i32): u64 {
 }
 
 /**
- * Rounds (-1)^sign * significand/2^62 * 2^(exponent-1023) to a double. `exponent` may have any value; the leading one of
- * `significand` is bit 62. Tininess is detected after rounding.
+ * Rounds (-1)^sign * significand/2^62 * 2^(exponent-1023) to a double. `exponent` may have any value; the leading one
+ * of `significand` is bit 62. Tininess is detected after rounding.
  */
 export function roundD(sign: u64, exponent: i32, significand: u64, rm: i32): u64 {
   const add = increment(sign, rm, EXTRA_D);
@@ -81,7 +81,9 @@ export function roundS(sign: u32, exponent: i32, significand: u64, rm: i32): u64
   return box((sign << 31) | ((<u32>(exponent - 1) << 23) + bits));
 }
 
-/** Rounds any double but a NaN to a boxed single, with flags. Infinities and zeros keep their sign and accrue nothing. */
+/**
+ * Rounds any double but a NaN to a boxed single, with flags. Infinities and zeros keep their sign and accrue nothing.
+ */
 export function narrow(value: f64, rm: i32): u64 {
   const magnitude = abs(value);
   // Neither tiny nor beyond the greatest single.
@@ -93,7 +95,8 @@ export function narrow(value: f64, rm: i32): u64 {
   if (value == 0 || magnitude == Infinity) return boxFloat(<f32>value);
   const bits = toBits(value);
   const exponent = <i32>(bits >> 52) & 0x7ff;
-  // A subnormal double is far below every single: without its leading one in place it still shifts to a bare sticky bit.
+  // A subnormal double is far below every single: without its leading one in place it still shifts to a bare sticky
+  // bit.
   const significand = (bits & FRACTION_D) | (exponent != 0 ? HIDDEN_D : 0);
   return roundS(<u32>(bits >> 63), exponent - BIAS_D + 127, significand << EXTRA_D, rm);
 }

@@ -2,9 +2,9 @@
  * The exact single-precision operations, done in doubles and then rounded once more by narrow(). That is exact:
  * - every single is a normal double, and no result here overflows or underflows as a double;
  * - a product of singles (48 bits) is exact;
- * - a quotient or square root of singles that is not exact is further than 2^-50 of itself from every number of 25 bits,
- *   that is from every single and every midpoint between two, of subnormals too: its rounding to 53 bits lies on the same
- *   side of all of them, and on none;
+ * - a quotient or square root of singles that is not exact is further than 2^-50 of itself from every number of 25
+ *   bits, that is from every single and every midpoint between two, of subnormals too: its rounding to 53 bits lies on
+ *   the same side of all of them, and on none;
  * - a sum is rounded to odd (the last bit is set if anything was cut off), which loses nothing that a later rounding to
  *   51 or fewer bits could see.
  */
