@@ -175,7 +175,11 @@ const STEPS = {
 
 /** Up to date, failed in the same way before (optional steps), or to be done. */
 function state(step, stamp) {
-  if (stamp === undefined) return 'stale';
+  if (stamp === undefined) {
+    if (!step.stillGood?.()) return 'stale';
+    record(step, step.files());
+    return 'good';
+  }
   // The inputs as listed last time: a file that is new is imported by one that has changed.
   if (signature(stamp.files) !== stamp.signature) {
     if (!(step.stillGood ?? (() => contentHash(stamp.files) === stamp.hash))()) return 'stale';

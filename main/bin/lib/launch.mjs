@@ -12,7 +12,7 @@ export async function launchCli(args) {
   if (node === process.execPath) {
     module.enableCompileCache?.(compileCache);
     process.argv = [node, cli, ...args];
-    await import('../cli/main.ts');
+    await import('../../cli/main.ts');
     return;
   }
   await become(node, [cli, ...args], { env: { NODE_COMPILE_CACHE: compileCache } });
