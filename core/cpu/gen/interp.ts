@@ -140,7 +140,8 @@ function printStmt(s: Stmt, h: Handler): string {
       const type = s.bytes === 4 ? 'i32' : 'i64';
       return `const at = atomicAddress(block, load<u64>(block + load<u16>(ip, 4)), ${s.bytes}, ACCESS_LOAD);
       if (at == 0) ${FAULT}
-      const v = i64(atomic.load<${type}>(at));
+      // Through a variable: asc turns i64(atomic.load<i32>()) into i64.atomic.load32_u, which does not extend the sign.
+      const r = atomic.load<${type}>(at); const v = i64(r);
       store<u64>(block + H_RES_ADDR, at); store<i64>(block + H_RES_VALUE, v);
       ${SET_RD('v')}`;
     }
