@@ -87,12 +87,38 @@ function fpOn(block: usize): bool {
   return (load<u64>(block + H_MSTATUS) & MS_FS) != 0;
 }
 
-/** mcycle and minstret: one cycle an instruction. */
+/** mcountinhibit bits. */
+const INHIBIT_CYCLE: u64 = 1;
+const INHIBIT_INSTRET: u64 = 4;
+
+/**
+ * mcycle and minstret: one cycle an instruction. The instruction that reads does not count itself. A counter that is
+ * inhibited has its value in the word that otherwise holds its distance from H_INSTRET.
+ */
+function counter(block: usize, inhibit: u64, delta: usize): u64 {
+  const d = load<u64>(block + delta);
+  return load<u64>(block + H_MCOUNTINHIBIT) & inhibit ? d : load<u64>(block + H_INSTRET) - 1 + d;
+}
 function cycles(block: usize): u64 {
-  return load<u64>(block + H_INSTRET) + load<u64>(block + H_MCYCLE_DELTA);
+  return counter(block, INHIBIT_CYCLE, H_MCYCLE_DELTA);
 }
 function instret(block: usize): u64 {
-  return load<u64>(block + H_INSTRET) + load<u64>(block + H_MINSTRET_DELTA);
+  return counter(block, INHIBIT_INSTRET, H_MINSTRET_DELTA);
+}
+
+/** The value that the next instruction reads. */
+function setCounter(block: usize, inhibit: u64, delta: usize, value: u64): void {
+  store<u64>(block + delta, load<u64>(block + H_MCOUNTINHIBIT) & inhibit ? value : value - load<u64>(block + H_INSTRET));
+}
+
+function writeCountInhibit(block: usize, value: u64): void {
+  const c = cycles(block);
+  const i = instret(block);
+  const old = load<u64>(block + H_MCOUNTINHIBIT);
+  store<u64>(block + H_MCOUNTINHIBIT, value & (INHIBIT_CYCLE | INHIBIT_INSTRET));
+  // This instruction itself counts under the old setting.
+  setCounter(block, INHIBIT_CYCLE, H_MCYCLE_DELTA, old & INHIBIT_CYCLE ? c : c + 1);
+  setCounter(block, INHIBIT_INSTRET, H_MINSTRET_DELTA, old & INHIBIT_INSTRET ? i : i + 1);
 }
 
 /** Reads a CSR. H_INSTRET must be current. `csrIllegal` tells of failure. */
@@ -138,6 +164,8 @@ export function csrRead(block: usize, csr: i32): u64 {
     case 0xb02: return instret(block);
     // mvendorid, marchid, mimpid, mconfigptr: not given.
     case 0xf11: case 0xf12: case 0xf13: case 0xf15: return 0;
+    // tselect, tdata1..3, tinfo: there are no triggers (Sdtrig: tdata1.type 0).
+    case 0x7a0: case 0x7a1: case 0x7a2: case 0x7a3: case 0x7a4: return 0;
     case 0xf14: return load<u32>(block + H_ID);
     default: break;
   }
@@ -262,15 +290,14 @@ export function csrWrite(block: usize, csr: i32, value: u64): void {
       flushSpaces(block, -1);
       csrRefresh = true;
       return;
-    case 0x320: store<u64>(block + H_MCOUNTINHIBIT, value & 5); return;
+    case 0x320: writeCountInhibit(block, value); return;
     case 0x340: store<u64>(block + H_MSCRATCH, value); return;
     case 0x341: store<u64>(block + H_MEPC, value & ~(<u64>1)); return;
     case 0x342: store<u64>(block + H_MCAUSE, value); return;
     case 0x343: store<u64>(block + H_MTVAL, value); return;
     case 0x344: writeMip(block, value, S_INTERRUPTS); return;
-    // The instruction that writes a counter does not count itself: the value is what the next one reads.
-    case 0xb00: store<u64>(block + H_MCYCLE_DELTA, value - load<u64>(block + H_INSTRET)); return;
-    case 0xb02: store<u64>(block + H_MINSTRET_DELTA, value - load<u64>(block + H_INSTRET)); return;
+    case 0xb00: setCounter(block, INHIBIT_CYCLE, H_MCYCLE_DELTA, value); return;
+    case 0xb02: setCounter(block, INHIBIT_INSTRET, H_MINSTRET_DELTA, value); return;
     default: break;
   }
   if (csr == 0x3a0 || csr == 0x3a2) writePmpcfg(block, (csr & 2) << 2, value);
