@@ -39,6 +39,12 @@ function countAccess(block: usize): void {
   store<u64>(block + H_STAT_MMIO, load<u64>(block + H_STAT_MMIO) + 1);
 }
 
+// @ts-ignore: decorator
+@inline
+function sizeMask(size: i32): u64 {
+  return u64.MAX_VALUE >> (64 - (size << 3));
+}
+
 function fault(): u64 {
   mmioFault = 1;
   return 0;
@@ -61,7 +67,7 @@ function askControl(block: usize, pa: u64, size: i32, isWrite: i32, value: u64):
     atomic.wait<i32>(state, MBOX_REQUEST, ANSWER_CHECK_NS);
     if (atomic.load<i32>(CONTROL_BASE + CTL_RUN) == RUN_QUIT) break;
   }
-  const answer = load<u64>(block + H_MBOX_VALUE);
+  const answer = load<u64>(block + H_MBOX_VALUE) & sizeMask(size);
   mmioFault = load<i32>(block + H_MBOX_FAULT);
   atomic.store<i32>(state, MBOX_IDLE);
   return answer;
@@ -140,7 +146,7 @@ export function mmioWrite(block: usize, pa: u64, size: i32, value: u64): void {
     fault();
     return;
   }
-  if (size != 8) value &= ((<u64>1) << (size << 3)) - 1;
+  value &= sizeMask(size);
   if (within(pa, PLIC_PHYS, PLIC_SIZE)) {
     if (size == 4) plicWrite(<u32>(pa - PLIC_PHYS), <u32>value);
     else fault();
