@@ -43,7 +43,12 @@ export class GuestAllocator {
     return address;
   }
 
-  reset(): void {
-    this.#next = RAM_BASE;
+  /** Takes back what was handed out behind a mark; all without one. */
+  reset(mark = RAM_BASE): void {
+    this.#next = mark;
+  }
+
+  get mark(): number {
+    return this.#next;
   }
 }

@@ -53,6 +53,8 @@ export interface MockQueueOptions {
   eventIdx?: boolean;
   /** Legacy: one block with this alignment of the used ring. */
   legacyAlign?: number;
+  /** Index at which both rings begin; the device's side must be told. Default 0. */
+  start?: number;
 }
 
 export class MockQueue {
@@ -65,17 +67,18 @@ export class MockQueue {
   #free: number[];
   /** Descriptors of the direct chains that are out, by head. */
   readonly #chains = new Map<number, number[]>();
-  #availIdx = 0;
+  #availIdx: number;
   /** Available index at the last kick. */
-  #kickedIdx = 0;
-  #usedIdx = 0;
+  #kickedIdx: number;
+  #usedIdx: number;
 
-  constructor(allocator: GuestAllocator, { index, size, eventIdx = false, legacyAlign }: MockQueueOptions) {
+  constructor(allocator: GuestAllocator, { index, size, eventIdx = false, legacyAlign, start = 0 }: MockQueueOptions) {
     this.#allocator = allocator;
     this.#memory = allocator.memory;
     this.index = index;
     this.size = size;
     this.eventIdx = eventIdx;
+    this.#availIdx = this.#kickedIdx = this.#usedIdx = start;
     this.#free = Array.from({ length: size }, (_, i) => size - 1 - i);
     if (legacyAlign !== undefined) {
       const bytes = legacyAreas(0, size, legacyAlign).deviceArea + usedRingBytes(size);
@@ -87,6 +90,8 @@ export class MockQueue {
         deviceArea: allocator.alloc(usedRingBytes(size), 4),
       };
     }
+    this.#memory.storeU16(this.areas.driverArea + VIRTQ_AVAIL_IDX, start);
+    this.#memory.storeU16(this.areas.deviceArea + VIRTQ_USED_IDX, start);
   }
 
   get freeDescriptors(): number {
@@ -216,10 +221,5 @@ export class MockQueue {
   /** Section 2.7.7 with event indices: notify me when the used ring's entry `idx` is written. */
   setUsedEvent(idx: number): void {
     this.#memory.storeU16(this.areas.driverArea + usedEventOffset(this.size), idx & 0xffff);
-  }
-
-  /** Starts both rings elsewhere than at 0, for tests of wrap-around; before the device runs the queue. */
-  get position(): { avail: number; used: number } {
-    return { avail: this.#availIdx, used: this.#usedIdx };
   }
 }

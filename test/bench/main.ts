@@ -1,0 +1,97 @@
+/**
+ * `npm run bench -- [SUITE...] [--json] [--samples N] [--kernel FILE --initrd FILE]`: our figures beside those of
+ * qemu-system-riscv64, where that is installed.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { errorLine } from '../../core/errors.ts';
+import { progressPrinter } from '../../main/cli/progress.ts';
+import { fetchGuest } from '../../main/guests/index.ts';
+import { peerVersion } from './lib/emulators.ts';
+import { TABLE_HEAD, lineOf, tableLine } from './lib/report.ts';
+import type { Context, Suite } from './lib/suite.ts';
+import { blk } from './suites/blk.ts';
+import { boot } from './suites/boot.ts';
+import { cpu } from './suites/cpu.ts';
+
+const SUITES: Record<string, Suite> = { cpu, boot, blk };
+const USAGE = `usage: npm run bench -- [${Object.keys(SUITES).join('|')}]... [--json] [--samples N] [--kernel FILE --initrd FILE]`;
+
+function usage(problem: string): never {
+  process.stderr.write(`bench: ${problem}\n${USAGE}\n`);
+  process.exit(1);
+}
+
+function readArguments() {
+  const options = {
+    json: { type: 'boolean', default: false },
+    samples: { type: 'string', default: '5' },
+    kernel: { type: 'string' },
+    initrd: { type: 'string' },
+  } as const;
+  try {
+    return parseArgs({ args: process.argv.slice(2), options, allowPositionals: true });
+  } catch (error) {
+    return usage(errorLine(error));
+  }
+}
+
+const { values, positionals } = readArguments();
+const unknown = positionals.find((name) => !Object.hasOwn(SUITES, name));
+if (unknown !== undefined) usage(`there is no suite "${unknown}"`);
+const samples = Number(values.samples);
+if (!Number.isInteger(samples) || samples < 1) usage(`--samples is a number above 0, not "${values.samples}"`);
+if ((values.kernel === undefined) !== (values.initrd === undefined)) usage('--kernel and --initrd go together');
+
+const peer = peerVersion();
+const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+const commit = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: import.meta.dirname, encoding: 'utf8' });
+const versions: Record<string, string> = {
+  ringside: [manifest.version, commit.stdout?.trim()].filter(Boolean).join('+'),
+  node: process.versions.node,
+  v8: process.versions.v8,
+  host: `${cpus()[0]?.model.trim() ?? process.arch}, ${cpus().length} CPUs`,
+};
+if (peer !== null) versions.qemu = peer;
+else process.stderr.write('bench: qemu-system-riscv64 is not installed, so there is nothing to compare with\n');
+
+const scratch = mkdtempSync(path.join(tmpdir(), 'ringside-bench-'));
+process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+const printer = progressPrinter(process.stderr);
+
+const context: Context = {
+  samples,
+  peer: peer !== null,
+  scratch,
+  progress: (message) => printer.show({ message }),
+  async guest() {
+    if (values.kernel !== undefined && values.initrd !== undefined) {
+      return { kernel: path.resolve(values.kernel), initrd: path.resolve(values.initrd), append: 'console=ttyS0' };
+    }
+    const files = await fetchGuest('debian', { onProgress: printer.show });
+    versions.guest = files.version;
+    return files;
+  },
+};
+
+if (!values.json) process.stdout.write(`${TABLE_HEAD}\n`);
+for (const name of positionals.length > 0 ? positionals : Object.keys(SUITES)) {
+  try {
+    const figures = await SUITES[name](context);
+    printer.end();
+    for (const figure of figures) {
+      const line = lineOf(figure, versions);
+      process.stdout.write(`${values.json ? JSON.stringify(line) : tableLine(line)}\n`);
+    }
+  } catch (error) {
+    printer.end();
+    process.stderr.write(`bench: ${name}: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}
