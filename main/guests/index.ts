@@ -8,7 +8,7 @@ import { dirname } from 'node:path';
 import { RingsideError } from '../../core/errors.ts';
 import { defaultCacheDir } from './cache.ts';
 import { downloadPackage, openArchive, readIndex } from './debian/archive.ts';
-import type { ArchiveIndex } from './debian/archive.ts';
+import type { ArchiveIndex, ArchiveRelease } from './debian/archive.ts';
 import type { ArchiveKey } from './debian/archive-keys.ts';
 import { mirrorCandidates } from './debian/mirror.ts';
 import type { DebianPackage } from './debian/packages.ts';
@@ -176,7 +176,7 @@ async function fetchFrom(
   const archive = await openArchive(mirror, { signal, keys, firstDelayMs, notBefore });
   const sameRecipe = old !== null && old.recipe === recipeHash(recipe);
   // The same Release names the same packages.
-  if (sameRecipe && archive.release.date.getTime() === notBefore?.getTime()) return keep(recipe, store, old);
+  if (sameRecipe && archive.release.date.getTime() === notBefore?.getTime()) return keep(recipe, store, old, archive);
   const index = await readIndex(archive, store.downloads, (name) => recipe.wants(name), {
     signal,
     firstDelayMs,
@@ -184,7 +184,7 @@ async function fetchFrom(
   });
   const chosen = recipe.select(index.packages);
   const record = describe(recipe, index, chosen);
-  if (sameRecipe && samePackages(old, record)) return keep(recipe, store, old);
+  if (sameRecipe && samePackages(old, record)) return keep(recipe, store, old, archive);
 
   const debs = new Map<string, string>();
   const total = [...chosen.values()].reduce((sum, { size }) => sum + size, 0);
@@ -205,10 +205,21 @@ async function fetchFrom(
   return saved;
 }
 
-/** Keeps a guest whose packages are the newest. */
-async function keep(recipe: GuestRecipe, store: GuestStore, old: GuestRecord): Promise<GuestRecord> {
+/** Keeps a guest whose packages are the newest, but remembers the Release which says so. */
+async function keep(
+  recipe: GuestRecipe,
+  store: GuestStore,
+  old: GuestRecord,
+  archive: ArchiveRelease,
+): Promise<GuestRecord> {
   await store.clearDownloads();
-  return renewOverlay(recipe, store, old);
+  const record = { ...old, release: releaseOf(archive) };
+  await store.saveRecord(record);
+  return renewOverlay(recipe, store, record);
+}
+
+function releaseOf({ release }: ArchiveRelease): GuestRecord['release'] {
+  return { version: release.version, date: release.date.toISOString() };
 }
 
 /** The record of a guest to be made; its sizes are not known yet. */
@@ -229,7 +240,7 @@ function describe(recipe: GuestRecipe, index: ArchiveIndex, chosen: ReadonlyMap<
     baseSize: 0,
     kernelSize: 0,
     initrdSize: 0,
-    release: { version: index.release.version, date: index.release.date.toISOString() },
+    release: releaseOf(index),
     mirror: shownUrl(index.mirror),
     fetchedAt: new Date().toISOString(),
   };

@@ -88,6 +88,15 @@ export class GuestStore {
     });
   }
 
+  /** Changes what is noted of the current version. */
+  async saveRecord(record: GuestRecord): Promise<void> {
+    await this.#guarded(async () => {
+      const file = join(this.folder, `${TEMPORARY}${randomBytes(6).toString('hex')}.json`);
+      await writeDurably(file, [recordText(record)]);
+      await rename(file, join(this.folder, RECORD));
+    });
+  }
+
   async makeDownloads(): Promise<void> {
     await this.#guarded(() => mkdir(this.downloads, { recursive: true }));
   }
@@ -109,7 +118,7 @@ export class GuestStore {
       try {
         await mkdir(made);
         await fill(made);
-        await writeDurably(recordFile, [Buffer.from(`${JSON.stringify(record, null, 2)}\n`)]);
+        await writeDurably(recordFile, [recordText(record)]);
         // A damaged folder of the same name may be in the way.
         await this.#remove(join(this.folder, record.folder));
         await rename(made, join(this.folder, record.folder));
@@ -135,6 +144,10 @@ export class GuestStore {
       throw fileError(this.folder, error);
     }
   }
+}
+
+function recordText(record: GuestRecord): Uint8Array {
+  return Buffer.from(`${JSON.stringify(record, null, 2)}\n`);
 }
 
 async function writeDurably(path: string, parts: readonly Uint8Array[]): Promise<void> {

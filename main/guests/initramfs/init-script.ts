@@ -151,6 +151,9 @@ tmpfs /run tmpfs nosuid,nodev,mode=0755 0 0
 tmpfs /tmp tmpfs nosuid,nodev 0 0
 `;
 
+/** What mount tries, in this order, when it is not told a type; the kernel loads the modules. */
+const FILESYSTEMS = ['ext4', 'vfat', 'squashfs', 'xfs', 'btrfs', 'iso9660', 'erofs', 'exfat', 'f2fs', 'udf'];
+
 /** udhcpc calls it with what the DHCP server answered. */
 const UDHCPC_SCRIPT = `#!/bin/sh
 case $1 in
@@ -183,6 +186,7 @@ export const INIT_FILES: readonly TextFile[] = [
   { name: 'etc/shutdown', text: SHUTDOWN_SCRIPT, mode: 0o755 },
   { name: 'etc/udhcpc/default.script', text: UDHCPC_SCRIPT, mode: 0o755 },
   { name: 'etc/hotplug', text: HOTPLUG_SCRIPT, mode: 0o755 },
+  { name: 'etc/filesystems', text: `${FILESYSTEMS.join('\n')}\n`, mode: 0o644 },
   { name: 'etc/fstab', text: FSTAB, mode: 0o644 },
   { name: 'etc/passwd', text: 'root:x:0:0:root:/root:/bin/sh\n', mode: 0o644 },
   { name: 'etc/group', text: 'root:x:0:\ntty:x:5:\ndisk:x:6:\n', mode: 0o644 },

@@ -37,10 +37,10 @@ export async function toRiscvImage(data: Uint8Array): Promise<Uint8Array> {
 }
 
 async function unwrap(data: Uint8Array): Promise<Uint8Array | null> {
-  if (data.length < ZBOOT.headerSize) return null;
   const header = view(data);
-  if (header.getUint16(0, true) === GZIP_MAGIC) return decompressBytes(data, 'gz', MAX_KERNEL, 'the kernel');
-  if (header.getUint32(ZBOOT.magicAt, true) !== ZBOOT.magic) return null;
+  if (data.length >= 2 && header.getUint16(0, true) === GZIP_MAGIC)
+    return decompressBytes(data, 'gz', MAX_KERNEL, 'the kernel');
+  if (data.length < ZBOOT.headerSize || header.getUint32(ZBOOT.magicAt, true) !== ZBOOT.magic) return null;
   const offset = header.getUint32(ZBOOT.payloadOffset, true);
   const size = header.getUint32(ZBOOT.payloadSize, true);
   const name = Buffer.from(data.subarray(ZBOOT.compression, ZBOOT.headerSize)).toString('latin1').split('\0')[0];

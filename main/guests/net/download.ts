@@ -80,23 +80,27 @@ export async function downloadFile(file: ExpectedFile, target: string, options: 
 
 async function downloadFrom(url: string, file: ExpectedFile, target: string, options: TransferOptions): Promise<void> {
   const part = `${target}.part`;
-  let resumed = (await sizeOf(part)) > 0;
-  for (;;) {
-    await retrying(
-      url,
-      options,
-      () => transfer(url, part, file.size, options),
-      () => sizeOf(part),
-    );
+  // What is resumed may begin with another file's bytes; a whole transfer has no such excuse.
+  let resumed: boolean;
+  do {
+    resumed = false;
+    const attempt = async (): Promise<void> => {
+      if ((await sizeOf(part)) > 0) resumed = true;
+      await transfer(url, part, file.size, options);
+    };
+    try {
+      await retrying(url, options, attempt, () => sizeOf(part));
+    } catch (error) {
+      if (error instanceof RingsideError && error.kind === 'bad-signature') await rm(part, { force: true });
+      throw error;
+    }
     if (await matches(part, file, options.signal)) {
       await rename(part, target);
       return;
     }
     await rm(part, { force: true });
-    // What was resumed may have begun with another file's bytes; from the start there is no such excuse.
-    if (!resumed) throw wrongContent(url);
-    resumed = false;
-  }
+  } while (resumed);
+  throw wrongContent(url);
 }
 
 function wrongContent(url: string): RingsideError {
