@@ -1,0 +1,52 @@
+import { describe, expect, test } from 'vitest';
+import { OURS, PEER, benchNumbers } from './lib/emulators.ts';
+import { lineOf, median, tableLine } from './lib/report.ts';
+
+test('median of odd and even numbers of samples', () => {
+  expect(median([3, 1, 2])).toBe(2);
+  expect(median([4, 1, 3, 2])).toBe(2.5);
+});
+
+describe('a ratio above 1 is better than the peer', () => {
+  const figure = { name: 'x', ours: [2, 4, 3], peer: [6, 6, 6] };
+
+  test('for rates', () => {
+    expect(lineOf({ ...figure, unit: 'MIPS', better: 'more' }, {}).ratio).toBe(0.5);
+  });
+
+  test('for times', () => {
+    expect(lineOf({ ...figure, unit: 's', better: 'less' }, {}).ratio).toBe(2);
+  });
+
+  test('there is none without a peer', () => {
+    const line = lineOf({ ...figure, peer: [], unit: 's', better: 'less' }, { node: '26' });
+    expect(line).toEqual({
+      name: 'x',
+      unit: 's',
+      ours: 3,
+      peer: null,
+      ratio: null,
+      samples: { ours: [2, 4, 3], peer: [] },
+      versions: { node: '26' },
+    });
+    expect(tableLine(line)).toMatch(/^x +3 +- +s +-$/);
+  });
+});
+
+test('numbers are read from a console, whatever else is on it', () => {
+  const console = 'boot\r\nbench cpu instructions=12 ticks=3 check=af\r\n[ 1.0] bench x=9\r\nbench blk-read=1.5\r\r\n';
+  expect([...benchNumbers(console)]).toEqual([
+    ['instructions', 12],
+    ['ticks', 3],
+    ['blk-read', 1.5],
+  ]);
+});
+
+test('both are given the same machine', () => {
+  const board = { memory: 64, bios: 'none' as const, kernel: 'K', initrd: 'I', append: 'a b', disk: 'd,1' };
+  const [, ours] = OURS.command(board);
+  const [program, peer] = PEER.command(board);
+  expect(program).toBe('qemu-system-riscv64');
+  expect(ours.slice(2)).toEqual(peer);
+  expect(peer).toContain('file=d,,1,format=raw,if=none,id=disk0');
+});
