@@ -153,8 +153,7 @@ function addExecutable(ram: RamLayout, what: string, { entry, segments }: Execut
 async function placeFirmware(ram: RamLayout, path: string, memory: number): Promise<number> {
   const what = `firmware "${path}"`;
   const file = await readBootFile(path, what, memory);
-  if (file.length === 0)
-    throw new RingsideError('bad-kernel', `${what} is empty. Give OpenSBI's fw_dynamic.bin or the like.`);
+  if (file.length === 0) throw new RingsideError('bad-kernel', `${what} is empty. Give a firmware such as OpenSBI.`);
   if (isElf(file)) return addExecutable(ram, what, parseElf(file, what));
   ram.add(what, { address: RAM_PHYS, bytes: file, memorySize: file.length });
   return RAM_PHYS;
@@ -176,11 +175,11 @@ async function placeKernel(ram: RamLayout, path: string, memory: number, bios: s
   return address;
 }
 
-/** Where the device tree goes: QEMU's place, or, where that is taken, the highest free one below it. */
-function placeFdt(ram: RamLayout, length: number): number {
+/** Where the device tree goes: QEMU's place, or, where that is taken, the highest free one below it, above the kernel. */
+function placeFdt(ram: RamLayout, length: number, kernelEnd: number): number {
   let address = alignDown(Math.min(ram.end, FDT_CEILING) - length, FDT_ALIGNMENT);
-  while (address >= RAM_PHYS && !ram.isFree(address, length)) address -= FDT_ALIGNMENT;
-  if (address < RAM_PHYS) {
+  while (address >= kernelEnd && !ram.isFree(address, length)) address -= FDT_ALIGNMENT;
+  if (address < kernelEnd) {
     throw new RingsideError('too-large', 'kernel and device tree do not fit into memory. Give the machine more (-m).');
   }
   return address;
@@ -234,7 +233,7 @@ export async function planBoot(options: BootOptions): Promise<BootPlan> {
   const initrdName = `initrd "${options.initrd}"`;
   const initrdFile = options.initrd === undefined ? undefined : await readBootFile(options.initrd, initrdName, memory);
   const fdtSize = options.fdt(initrdFile && { start: RAM_PHYS, end: RAM_PHYS }).length;
-  const fdtAddress = placeFdt(ram, fdtSize + FDT_SLACK);
+  const fdtAddress = placeFdt(ram, fdtSize + FDT_SLACK, kernelEnd);
   ram.add('the device tree', { address: fdtAddress, bytes: new Uint8Array(0), memorySize: fdtSize + FDT_SLACK });
 
   let initrd: { start: number; end: number } | undefined;

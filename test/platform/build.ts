@@ -53,7 +53,7 @@ export { lock, unlock } from '../../core/memory/lock.as';
 export interface Platform {
   mmioRead(block: number, pa: bigint, size: number): bigint;
   mmioWrite(block: number, pa: bigint, size: number, value: bigint): void;
-  mmioFault: WebAssembly.Global<'i32'>;
+  mmioFault: { readonly value: number };
   plicRead(offset: number): number;
   plicWrite(offset: number, value: number): void;
   plicReset(): void;
@@ -76,7 +76,7 @@ export interface Platform {
   serveFences(block: number): void;
   resetMmu(block: number): void;
   resetCode(block: number, hart: number, harts: number): void;
-  fault: WebAssembly.Global<'i32'>;
+  fault: { readonly value: number };
   lock(word: number): void;
   unlock(word: number): void;
 }

@@ -1,6 +1,13 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CLINT_PHYS } from '../../core/machine/virt-map.ts';
-import { CONTROL_BASE, CTL_CLOCK_DEADLINE, CTL_CLOCK_WAKE, H_MENVCFG, H_POLL, H_WAKE } from '../../core/worker/layout.ts';
+import {
+  CONTROL_BASE,
+  CTL_CLOCK_DEADLINE,
+  CTL_CLOCK_WAKE,
+  H_MENVCFG,
+  H_POLL,
+  H_WAKE,
+} from '../../core/worker/layout.ts';
 import { Board, compilePlatform } from './build.ts';
 
 const MSIP = 1 << 3;

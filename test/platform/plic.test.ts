@@ -146,7 +146,17 @@ describe('registers', () => {
   });
 
   it('that do not exist read 0 and swallow writes', () => {
-    for (const offset of [0, priority(96), PENDING, PENDING + 12, enable(4), enable(S0, 3), threshold(4), claim(4), 0x5ffffc]) {
+    for (const offset of [
+      0,
+      priority(96),
+      PENDING,
+      PENDING + 12,
+      enable(4),
+      enable(S0, 3),
+      threshold(4),
+      claim(4),
+      0x5ffffc,
+    ]) {
       write(offset, 0xffffffff);
       expect(read(offset), `offset ${offset}`).toBe(0);
     }

@@ -1,7 +1,18 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { UART_PHYS } from '../../core/machine/virt-map.ts';
-import { CHARDEV_BASE, CONTROL_BASE, CTL_ATTENTION, RING_HEAD, RING_IN, RING_OUT, RING_SIZE, RING_TAIL, RING_WANT_DATA, RING_WANT_ROOM } from '../../core/worker/layout.ts';
+import {
+  CHARDEV_BASE,
+  CONTROL_BASE,
+  CTL_ATTENTION,
+  RING_HEAD,
+  RING_IN,
+  RING_OUT,
+  RING_SIZE,
+  RING_TAIL,
+  RING_WANT_DATA,
+  RING_WANT_ROOM,
+} from '../../core/worker/layout.ts';
 import { Board, compilePlatform } from './build.ts';
 import { hasQemu, Qtest } from './qtest.ts';
 
