@@ -126,7 +126,8 @@ describe('power-on state', () => {
 describe('base', () => {
   it('tells version 2.0 and what there is', () => {
     expect(call(BASE, 0n)).toEqual(ok(0x2000000n));
-    for (const eid of [0n, 8n, BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN, FWFT]) expect(call(BASE, 3n, eid)).toEqual(ok(1n));
+    for (const eid of [0n, 8n, BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN, FWFT])
+      expect(call(BASE, 3n, eid)).toEqual(ok(1n));
     for (const eid of [9n, 0x504d55n, 0x53555350n, ALL_ONES]) expect(call(BASE, 3n, eid)).toEqual(ok(0n));
     for (const fid of [4n, 5n, 6n]) expect(call(BASE, fid)).toEqual(ok());
   });
@@ -210,7 +211,7 @@ describe('IPI', () => {
     expect(receivers()).toEqual([1, 2]);
   });
 
-  it('legacy: a mask that cannot be read is the caller\'s fault', () => {
+  it("legacy: a mask that cannot be read is the caller's fault", () => {
     expect(call(4n, 0n, 0x10n).code).toBe(FAULT);
     // Load access fault, as cause + 1.
     expect(board.platform.fault.value).toBe(6);
@@ -380,7 +381,8 @@ describe('debug console', () => {
       [1n, BigInt(RAM_PHYS) - 1n, 0n],
       [1n, ALL_ONES, 0n],
     ] as const) {
-      for (const fid of [0n, 1n]) expect(call(DBCN, fid, count, low, high), `${count} ${low}`).toMatchObject(refused(INVALID_PARAM));
+      for (const fid of [0n, 1n])
+        expect(call(DBCN, fid, count, low, high), `${count} ${low}`).toMatchObject(refused(INVALID_PARAM));
     }
     expect(board.takeOutput()).toBe('');
   });
@@ -432,6 +434,7 @@ describe('firmware features', () => {
     expect(call(FWFT, 0n, AD_UPDATING, 2n, 0n)).toMatchObject(refused(INVALID_PARAM));
     expect(call(FWFT, 0n, AD_UPDATING, 1n, 2n)).toMatchObject(refused(INVALID_PARAM));
     for (const feature of [1n, 2n, 3n, 5n]) expect(call(FWFT, 1n, feature)).toMatchObject(refused(NOT_SUPPORTED));
-    for (const feature of [6n, 0x40000000n, 0xc0000000n]) expect(call(FWFT, 0n, feature, 0n)).toMatchObject(refused(DENIED));
+    for (const feature of [6n, 0x40000000n, 0xc0000000n])
+      expect(call(FWFT, 0n, feature, 0n)).toMatchObject(refused(DENIED));
   });
 });
