@@ -311,5 +311,6 @@ export function resetCsrs(block: usize): void {
   store<i32>(block + H_FRM, 0);
   setFpFlags(0);
   store<i32>(block + H_PRIV, PRIV_M);
-  store<u64>(block + H_MENVCFG, 0);
+  // As on QEMU: hardware updates A and D, and page-based memory types are on, until M-mode says otherwise.
+  store<u64>(block + H_MENVCFG, ENV_ADUE | ENV_PBMTE);
 }

@@ -78,7 +78,11 @@ const S_DIVISOR: usize = STATE + 24;
 const S_OVERRUN: usize = STATE + 28;
 /** LSR.THRE and TEMT: the OUT ring has room for a FIFO. */
 const S_THR_EMPTY: usize = STATE + 32;
-/** THR empty has not been seen yet (reading IIR or writing THR clears it). */
+/**
+ * 1: THR empty is pending (reading IIR or writing THR clears it). 2: still pending, but the driver has read THRE in LSR: the
+ * line is let go. The chip would hold it, and QEMU's PLIC does not interrupt again for a line that is merely held:
+ * drivers that never read IIR (xv6's) live by that, and would be interrupted for ever by a PLIC that goes by the level.
+ */
 const S_THR_INTERRUPT: usize = STATE + 36;
 const S_RX_COUNT: usize = STATE + 40;
 const S_RX_READ: usize = STATE + 44;
@@ -167,7 +171,8 @@ function interruptId(): i32 {
 function update(): void {
   fillReceiver();
   updateTransmitter();
-  const level = interruptId() != IIR_NONE ? 1 : 0;
+  const id = interruptId();
+  const level = id != IIR_NONE && (id != IIR_THR_EMPTY || load<i32>(S_THR_INTERRUPT) == 1) ? 1 : 0;
   if (level == load<i32>(S_LEVEL)) return;
   store<i32>(S_LEVEL, level);
   plicSetLevel(UART_IRQ, level);
@@ -237,6 +242,7 @@ function readRegister(register: u32): i32 {
         (load<i32>(S_OVERRUN) != 0 ? LSR_OVERRUN : 0) |
         (load<i32>(S_THR_EMPTY) != 0 ? LSR_THR_EMPTY | LSR_TX_EMPTY : 0);
       store<i32>(S_OVERRUN, 0);
+      if (load<i32>(S_THR_INTERRUPT) == 1 && interruptId() == IIR_THR_EMPTY) store<i32>(S_THR_INTERRUPT, 2);
       return status;
     }
     case MSR:

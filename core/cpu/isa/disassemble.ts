@@ -11,6 +11,8 @@ const F_NAMES = (
 ).split(' ');
 const ROUNDING = ['rne', 'rtz', 'rdn', 'rup', 'rmm', '5', '6', 'dyn'];
 const DYNAMIC = 7;
+/** Conversions that never round: assemblers write rne, and it is left out. */
+const EXACT = new Set(['fcvt.d.w', 'fcvt.d.wu', 'fcvt.d.s']);
 /** fence's sets, from bit 3 to bit 0. */
 const FENCE_SET = 'iorw';
 /** The constants of fli (Zfa, table "immediate values"). */
@@ -76,8 +78,10 @@ function operands(insn: Insn | Compressed, word: number, address: bigint): strin
       default: return token;
     }
   });
+  if ('base' in insn || !insn.rm) return text;
   // The dynamic mode is what everybody means who does not say another.
-  return !('base' in insn) && insn.rm && ((word >>> 12) & 7) === DYNAMIC ? text.replace(/,dyn$/, '') : text;
+  const mode = (word >>> 12) & 7;
+  return mode === DYNAMIC || (mode === 0 && EXACT.has(insn.name)) ? text.slice(0, text.lastIndexOf(',')) : text;
 }
 
 /**

@@ -14,7 +14,7 @@ export const rv64i: Insn[] = [
   U('i', 'lui', OP.LUI, set(imm)),
   U('i', 'auipc', OP.AUIPC, set(add(pc, imm))),
   J('i', 'jal', OP.JAL, { s: 'jump' }),
-  I('i', 'jalr', OP.JALR, 0, { s: 'jumpReg', target: and(add(rs1, imm), i64(-2)) }),
+  { ...I('i', 'jalr', OP.JALR, 0, { s: 'jumpReg', target: and(add(rs1, imm), i64(-2)) }), syntax: 'rd,imm(rs1)' },
 
   B('i', 'beq', 0, { s: 'branch', cond: eq(rs1, rs2) }),
   B('i', 'bne', 1, { s: 'branch', cond: ne(rs1, rs2) }),
