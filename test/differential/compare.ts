@@ -5,7 +5,8 @@ import type { Runner } from './runners.ts';
 import { SP, WINDOW } from './sequence.ts';
 import type { Sequence } from './sequence.ts';
 
-const X_NAMES = 'zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6'.split(' ');
+const X_NAMES =
+  'zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6'.split(' ');
 
 /** Makes sequences for consecutive windows of an image. */
 export type SequenceMaker = (centre: number) => Sequence;
@@ -36,7 +37,8 @@ function describe(ours: ReturnType<typeof resultOf>, theirs: ReturnType<typeof r
   for (let at = 0; at < WINDOW && lines.length < 20; at += 8) {
     const a = hex(ours.window, at);
     const b = hex(theirs.window, at);
-    if (a !== b) lines.push(`memory, window ${at - WINDOW / 2 >= 0 ? '+' : ''}${at - WINDOW / 2}: ours ${a}, theirs ${b}`);
+    if (a !== b)
+      lines.push(`memory, window ${at - WINDOW / 2 >= 0 ? '+' : ''}${at - WINDOW / 2}: ours ${a}, theirs ${b}`);
   }
   return lines;
 }
@@ -78,20 +80,28 @@ export class Comparison {
     if (sequences.length === 1) return [{ index: 0, lines: [`ours ${text(ours)}`, `theirs ${text(theirs)}`] }];
     const half = sequences.length >> 1;
     const found: Difference[] = [];
-    for (const [start, part] of [[0, sequences.slice(0, half)], [half, sequences.slice(half)]] as const) {
+    for (const [start, part] of [
+      [0, sequences.slice(0, half)],
+      [half, sequences.slice(half)],
+    ] as const) {
       if (found.length >= most) break;
-      const moved = part.map((s, i) => move(s, windowCentre(start + i, sequences.length), windowCentre(i, part.length)));
+      const moved = part.map((s, i) =>
+        move(s, windowCentre(start + i, sequences.length), windowCentre(i, part.length)),
+      );
       for (const d of await this.run(moved, most - found.length)) found.push({ ...d, index: start + d.index });
     }
     return found;
   }
 
   /** Leaves out units as long as the two machines still differ. */
-  async minimise(sequence: Sequence, centre: number): Promise<{ sequence: Sequence; centre: number; difference: Difference }> {
+  async minimise(
+    sequence: Sequence,
+    centre: number,
+  ): Promise<{ sequence: Sequence; centre: number; difference: Difference }> {
     let best = move(sequence, centre, windowCentre(0, 1));
     let difference = (await this.run([best]))[0];
     if (difference === undefined) throw new Error('the difference is gone when the sequence runs by itself');
-    for (let chunk = Math.max(1, best.units.length >> 1); ; ) {
+    for (let chunk = Math.max(1, best.units.length >> 1); ;) {
       const variants: Sequence[] = [];
       for (let at = 0; at < best.units.length; at += chunk) {
         const gone = new Set(best.units.slice(at, at + chunk).map((u) => u.loop ?? u.id));
@@ -123,15 +133,23 @@ export function show(sequence: Sequence, centre: number): string {
   const view = new DataView(code.buffer);
   const lines: string[] = [];
   const used = new Set<string>();
-  for (let at = 0; at < code.length; ) {
+  for (let at = 0; at < code.length;) {
     const low = view.getUint16(at, true);
     const word = (low & 3) === 3 ? view.getUint32(at, true) : low;
     const { text, length } = disassemble(word, BigInt(at));
     for (const name of text.match(/\b(zero|[a-z]{1,2}\d{1,2}|ra|sp|gp|tp)\b/g) ?? []) used.add(name);
-    lines.push(`  ${at.toString(16).padStart(4, '0')}  ${word.toString(16).padStart((low & 3) === 3 ? 8 : 4, '0').padEnd(9)} ${text}`);
+    lines.push(
+      `  ${at.toString(16).padStart(4, '0')}  ${word
+        .toString(16)
+        .padStart((low & 3) === 3 ? 8 : 4, '0')
+        .padEnd(9)} ${text}`,
+    );
     at += length;
   }
-  const F = 'ft0 ft1 ft2 ft3 ft4 ft5 ft6 ft7 fs0 fs1 fa0 fa1 fa2 fa3 fa4 fa5 fa6 fa7 fs2 fs3 fs4 fs5 fs6 fs7 fs8 fs9 fs10 fs11 ft8 ft9 ft10 ft11'.split(' ');
+  const F =
+    'ft0 ft1 ft2 ft3 ft4 ft5 ft6 ft7 fs0 fs1 fa0 fa1 fa2 fa3 fa4 fa5 fa6 fa7 fs2 fs3 fs4 fs5 fs6 fs7 fs8 fs9 fs10 fs11 ft8 ft9 ft10 ft11'.split(
+      ' ',
+    );
   const start: string[] = [`fcsr=${sequence.state[0]!.toString(16)}`];
   X_NAMES.forEach((name, i) => {
     if (i > 0 && (used.has(name) || i === SP)) start.push(`${name}=${sequence.state[i]!.toString(16)}`);
@@ -139,5 +157,9 @@ export function show(sequence: Sequence, centre: number): string {
   F.forEach((name, i) => {
     if (used.has(name)) start.push(`${name}=${sequence.state[32 + i]!.toString(16)}`);
   });
-  return [`start: ${start.join(' ')}`, `window around ${centre.toString(16)}, seed ${sequence.memorySeed}`, ...lines].join('\n');
+  return [
+    `start: ${start.join(' ')}`,
+    `window around ${centre.toString(16)}, seed ${sequence.memorySeed}`,
+    ...lines,
+  ].join('\n');
 }

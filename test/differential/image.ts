@@ -191,7 +191,11 @@ export function buildImage(sequences: readonly Sequence[]): SequenceImage {
 }
 
 /** What a sequence has left: its registers and its window. */
-export function resultOf(image: SequenceImage, output: Uint8Array, index: number): { registers: Uint8Array; window: Uint8Array } {
+export function resultOf(
+  image: SequenceImage,
+  output: Uint8Array,
+  index: number,
+): { registers: Uint8Array; window: Uint8Array } {
   const windows = windowsStart(image.count) - outputStart(image.count) + index * WINDOW;
   return {
     registers: output.subarray(index * STATE_BYTES, (index + 1) * STATE_BYTES),

@@ -39,7 +39,9 @@ describe.skipIf(qemu === null || qemu.version < 9)('legal encodings are those of
       illegal += illegalHere.size;
       for (const word of new Set(image.words)) {
         if (illegalHere.has(word) === illegalThere.has(word)) continue;
-        found.push(`${word.toString(16)} (${disassemble(word, 0n).text}) is ${illegalHere.has(word) ? 'illegal' : 'legal'} here`);
+        found.push(
+          `${word.toString(16)} (${disassemble(word, 0n).text}) is ${illegalHere.has(word) ? 'illegal' : 'legal'} here`,
+        );
       }
     }
     // That the question was put at all.

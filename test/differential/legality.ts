@@ -18,7 +18,10 @@ const SA_SIGINFO = 4n;
 
 export const MAX_WORDS = 16384;
 
-const { t0, t1, t2, a0, a1, a2, a3, a7, ra } = X as Record<'t0' | 't1' | 't2' | 'a0' | 'a1' | 'a2' | 'a3' | 'a7' | 'ra', number>;
+const { t0, t1, t2, a0, a1, a2, a3, a7, ra } = X as Record<
+  't0' | 't1' | 't2' | 'a0' | 'a1' | 'a2' | 'a3' | 'a7' | 'ra',
+  number
+>;
 
 export interface LegalityImage extends Image {
   words: readonly number[];

@@ -29,7 +29,8 @@ const { t0, t1, t2, a7 } = X as Record<'t0' | 't1' | 't2' | 'a7', number>;
 
 export function monitor(entry: number, mode: MonitorMode, tables: number): Uint8Array {
   const p = new Program(RAM_PHYS);
-  const write = (csr: string, value: number | bigint): Program => p.li(t0, value).op('csrrw', { rs1: t0, imm: csrNumber(csr)! });
+  const write = (csr: string, value: number | bigint): Program =>
+    p.li(t0, value).op('csrrw', { rs1: t0, imm: csrNumber(csr)! });
   p.la(t0, 'trap').op('csrrw', { rs1: t0, imm: csrNumber('mtvec')! });
   write('mstatus', MS_FS_INITIAL | (mode === 'machine' ? MS_MPP : 0));
   if (mode === 'user') {
@@ -51,8 +52,15 @@ export function monitor(entry: number, mode: MonitorMode, tables: number): Uint8
   p.label('end').li(t0, TEST_PHYS).op('sw', { rs1: t0, rs2: X_CAUSE });
   p.label('stop').op('jal', {}, 'stop');
 
-  p.label('illegal').li(t0, LOG).op('ld', { rd: t1, rs1: t0 }).op('addi', { rd: t1, rs1: t1, imm: 1 }).op('sd', { rs1: t0, rs2: t1 });
+  p.label('illegal')
+    .li(t0, LOG)
+    .op('ld', { rd: t1, rs1: t0 })
+    .op('addi', { rd: t1, rs1: t1, imm: 1 })
+    .op('sd', { rs1: t0, rs2: t1 });
   p.op('slli', { rd: t1, rs1: t1, imm: 3 }).op('add', { rd: t0, rs1: t0, rs2: t1 }).op('sd', { rs1: t0, rs2: X_EPC });
-  p.label('skip').op('addi', { rd: t2, rs1: X_EPC, imm: 4 }).op('csrrw', { rs1: t2, imm: csrNumber('mepc')! }).op('mret');
+  p.label('skip')
+    .op('addi', { rd: t2, rs1: X_EPC, imm: 4 })
+    .op('csrrw', { rs1: t2, imm: csrNumber('mepc')! })
+    .op('mret');
   return p.assemble();
 }

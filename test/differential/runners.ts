@@ -60,7 +60,10 @@ export class OurRunner implements Runner {
 
   #place(image: Image): void {
     const count = Math.ceil(image.elf.length / PAGE);
-    this.#pages = Array.from({ length: count }, (_, i) => (this.#mode === 'machine' ? IMAGE_BASE : USER_PAGES) + i * PAGE);
+    this.#pages = Array.from(
+      { length: count },
+      (_, i) => (this.#mode === 'machine' ? IMAGE_BASE : USER_PAGES) + i * PAGE,
+    );
     if (this.#mode === 'machine') {
       this.#bare.load(IMAGE_BASE, image.elf);
       return;
@@ -81,7 +84,7 @@ export class OurRunner implements Runner {
   /** Bytes of the image's memory as they are now. */
   #read(address: number, length: number): Uint8Array {
     const out = new Uint8Array(length);
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const at = address + done - IMAGE_BASE;
       const n = Math.min(length - done, PAGE - (at % PAGE));
       out.set(this.#bare.ram(this.#pages[Math.floor(at / PAGE)]! + (at % PAGE), n), done);
@@ -116,7 +119,9 @@ export class OurRunner implements Runner {
   async illegal(image: Image): Promise<number[] | { failure: string }> {
     const failure = await this.#execute(image);
     if (failure !== null) return { failure };
-    return Array.from({ length: Number(this.#bare.readU64(LOG)) }, (_, i) => Number(this.#bare.readU64(LOG + 8 + i * 8)));
+    return Array.from({ length: Number(this.#bare.readU64(LOG)) }, (_, i) =>
+      Number(this.#bare.readU64(LOG + 8 + i * 8)),
+    );
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -145,7 +150,8 @@ export class QemuRunner implements Runner {
     });
     closeSync(out);
     if (error) return Promise.resolve({ failure: error.message });
-    if (status !== 0) return Promise.resolve({ failure: `status ${status}, signal ${signal}: ${stderr.toString().trim()}` });
+    if (status !== 0)
+      return Promise.resolve({ failure: `status ${status}, signal ${signal}: ${stderr.toString().trim()}` });
     return Promise.resolve({ output: readFileSync(result) });
   }
 

@@ -47,7 +47,23 @@ const ATOMIC_BASE = 15;
 const PINNED = new Set([SP, LINK, COUNTER, 8, 9, 15]);
 
 /** Extensions that a comparison with another user-mode emulator can cover. */
-export const UNPRIVILEGED = ['i', 'm', 'a', 'f', 'd', 'c', 'zicsr', 'zifencei', 'zba', 'zbb', 'zbc', 'zbs', 'zicond', 'zfa', 'zicboz'];
+export const UNPRIVILEGED = [
+  'i',
+  'm',
+  'a',
+  'f',
+  'd',
+  'c',
+  'zicsr',
+  'zifencei',
+  'zba',
+  'zbb',
+  'zbc',
+  'zbs',
+  'zicond',
+  'zfa',
+  'zicboz',
+];
 /** What a user program cannot have or must not do. */
 const EXCLUDED = new Set(['ecall', 'ebreak', 'c.ebreak', 'cbo.inval']);
 
@@ -61,18 +77,27 @@ type Kind = 'plain' | 'load' | 'store' | 'branch' | 'jump' | 'jumpReg' | 'atomic
 function kindOf(insn: Insn): Kind {
   const last = insn.body[insn.body.length - 1];
   switch (last?.s) {
-    case 'load': return 'load';
-    case 'store': return 'store';
-    case 'branch': return 'branch';
-    case 'jump': return 'jump';
-    case 'jumpReg': return 'jumpReg';
-    case 'amo': case 'loadReserved': case 'storeConditional': return 'atomic';
+    case 'load':
+      return 'load';
+    case 'store':
+      return 'store';
+    case 'branch':
+      return 'branch';
+    case 'jump':
+      return 'jump';
+    case 'jumpReg':
+      return 'jumpReg';
+    case 'amo':
+    case 'loadReserved':
+    case 'storeConditional':
+      return 'atomic';
     case 'system':
       if (last.fn === 'execCsr') return 'csr';
       if (last.fn === 'execCbo') return 'block';
       if (last.fn === 'execFence' || last.fn === 'execFenceI') return 'fence';
       throw new Error(`${insn.name} is not for sequences`);
-    default: return 'plain';
+    default:
+      return 'plain';
   }
 }
 
@@ -95,7 +120,9 @@ export class Generator {
     this.#random = random;
     const has = new Set(extensions);
     const wide = INSTRUCTIONS.filter((i) => has.has(i.ext) && !EXCLUDED.has(i.name));
-    const narrow = COMPRESSED.filter((c) => has.has(c.ext) && has.has(BY_NAME.get(c.base)!.ext) && !EXCLUDED.has(c.name));
+    const narrow = COMPRESSED.filter(
+      (c) => has.has(c.ext) && has.has(BY_NAME.get(c.base)!.ext) && !EXCLUDED.has(c.name),
+    );
     const choices: Choice[] = [
       ...wide.map((insn) => ({ insn, kind: kindOf(insn) })),
       ...narrow.map((insn) => ({ insn, kind: kindOf(BY_NAME.get(insn.base)!) })),
@@ -104,7 +131,9 @@ export class Generator {
     const groups = new Map<string, Choice[]>();
     for (const c of choices) groups.set(c.insn.ext, [...(groups.get(c.insn.ext) ?? []), c]);
     const rare = new Set(['zifencei', 'zicboz', 'zicbom', 'zicond']);
-    this.#choices = [...groups].flatMap(([ext, list]) => Array.from({ length: ext === 'i' ? 5 : rare.has(ext) ? 1 : 3 }, () => list));
+    this.#choices = [...groups].flatMap(([ext, list]) =>
+      Array.from({ length: ext === 'i' ? 5 : rare.has(ext) ? 1 : 3 }, () => list),
+    );
   }
 
   /** @param centre address of the page boundary in the middle of the window */
@@ -127,16 +156,20 @@ export class Generator {
         units.push(this.#unit([{ name: 'addi', fields: { rd: COUNTER, imm: random.between(1, 5) } }], loop));
         for (let i = random.between(1, 3); i > 0; i--) units.push(this.#random1());
         units.push(
-          this.#unit([
-            { name: 'addi', fields: { rd: COUNTER, rs1: COUNTER, imm: -1 } },
-            { name: 'blt', fields: { rs1: 0, rs2: COUNTER }, target: { unit: loop + 1, from: 0, plus: 0 } },
-          ], loop),
+          this.#unit(
+            [
+              { name: 'addi', fields: { rd: COUNTER, rs1: COUNTER, imm: -1 } },
+              { name: 'blt', fields: { rs1: 0, rs2: COUNTER }, target: { unit: loop + 1, from: 0, plus: 0 } },
+            ],
+            loop,
+          ),
         );
       } else units.push(this.#random1());
     }
 
     const state = [BigInt(random.below(5) << 5) | BigInt(random.chance(0.3) ? random.below(32) : 0)];
-    for (let x = 1; x < 32; x++) state.push(random.chance(0.15) ? BigInt(random.pick(BASES.map((b) => this.#base[b]!))) : integer(random));
+    for (let x = 1; x < 32; x++)
+      state.push(random.chance(0.15) ? BigInt(random.pick(BASES.map((b) => this.#base[b]!))) : integer(random));
     for (const base of BASES) state[base] = BigInt(this.#base[base]!);
     state[COUNTER] = BigInt(random.between(0, 3));
     for (let f = 0; f < 32; f++) state.push(floatRegister(random));
@@ -193,7 +226,9 @@ export class Generator {
   #immediate(insn: Insn | Compressed): number {
     const field = insn.operands.imm!;
     const mask = immMask(field);
-    const bits = this.#random.chance(0.2) ? this.#random.pick([0, -1, 1 << (field.width - 1), 2 ** (field.width - 1) - 1]) : this.#random.u32();
+    const bits = this.#random.chance(0.2)
+      ? this.#random.pick([0, -1, 1 << (field.width - 1), 2 ** (field.width - 1) - 1])
+      : this.#random.u32();
     const value = bits & mask;
     if (field.signed) return field.width === 32 ? value : (value << (32 - field.width)) >> (32 - field.width);
     return value & (2 ** field.width - 1);
@@ -202,7 +237,9 @@ export class Generator {
   /** An address in the window for an access of `bytes`: often aligned, often across the page boundary. */
   #address(bytes: number, aligned: boolean): number {
     const random = this.#random;
-    const at = random.chance(0.3) ? this.#centre + random.between(-bytes, bytes) : this.#centre + random.between(-WINDOW / 2, WINDOW / 2 - bytes);
+    const at = random.chance(0.3)
+      ? this.#centre + random.between(-bytes, bytes)
+      : this.#centre + random.between(-WINDOW / 2, WINDOW / 2 - bytes);
     const address = aligned || random.chance(0.6) ? at - (((at % bytes) + bytes) % bytes) : at;
     return Math.min(address, this.#centre + WINDOW / 2 - bytes);
   }
@@ -235,13 +272,18 @@ export class Generator {
     const base = 'base' in insn ? BY_NAME.get(insn.base)! : insn;
     if (name === 'c.addi16sp') {
       const imm = 16 * (random.between(1, 31) * (random.chance(0.5) ? 1 : -1));
-      return [{ name, fields: { imm } }, { name: 'c.mv', fields: { rd: this.#destination() || 1, rs2: SP } }, { name, fields: { imm: -imm } }];
+      return [
+        { name, fields: { imm } },
+        { name: 'c.mv', fields: { rd: this.#destination() || 1, rs2: SP } },
+        { name, fields: { imm: -imm } },
+      ];
     }
     const fields = this.#registers(insn);
     if (fields === null) return null;
     const last = base.body[base.body.length - 1]!;
     switch (kind) {
-      case 'load': case 'store': {
+      case 'load':
+      case 'store': {
         const operand = this.#memoryOperand(insn, last.s === 'load' || last.s === 'store' ? last.bytes : 8);
         return operand && this.#checked([{ name, fields: { ...fields, ...operand } }]);
       }
@@ -256,14 +298,19 @@ export class Generator {
         const operand = random.pick([8, 9, 15]);
         return [{ name, fields: { rs1: operand } }];
       }
-      case 'csr': return this.#csr(name, fields);
+      case 'csr':
+        return this.#csr(name, fields);
       case 'fence':
         return [{ name, fields: {}, ...(name === 'fence' ? { bits: (random.below(256) << 20) >>> 0 } : {}) }];
       case 'plain': {
         if (insn.operands.imm !== undefined) fields.imm = this.#immediate(insn);
         if (base.rm && !('base' in insn)) fields.rm = random.chance(0.5) ? 7 : random.below(5);
         // QEMU 10 drops an fround whose result nobody reads, and its flags with it.
-        if (name.startsWith('fround')) return [{ name, fields }, { name: 'fsd', fields: { rs1: ATOMIC_BASE, rs2: fields.rd! } }];
+        if (name.startsWith('fround'))
+          return [
+            { name, fields },
+            { name: 'fsd', fields: { rs1: ATOMIC_BASE, rs2: fields.rd! } },
+          ];
         return this.#checked([{ name, fields }]);
       }
     }
@@ -282,7 +329,8 @@ export class Generator {
         if (field !== undefined && !('fixed' in field)) bits |= ((shown[reg] ?? 0) - field.base) << field.lo;
       }
       if (insn.operands.imm !== undefined) {
-        for (const [hi, lo, at] of insn.operands.imm.segments) bits |= (((shown.imm ?? 0) >> at) & (2 ** (hi - lo + 1) - 1)) << lo;
+        for (const [hi, lo, at] of insn.operands.imm.segments)
+          bits |= (((shown.imm ?? 0) >> at) & (2 ** (hi - lo + 1) - 1)) << lo;
       }
       return (bits & mask) === 0;
     };
@@ -296,8 +344,13 @@ export class Generator {
     const auipc: Piece = { name: 'auipc', fields: { rd: via } };
     // The low bit of the sum is dropped.
     const plus = this.#random.below(2);
-    if (name === 'jalr') return [auipc, { name, fields: { rd: fields.rd!, rs1: via }, target: { unit: target, from: 1, plus } }];
-    return [auipc, { name: 'addi', fields: { rd: via, rs1: via }, target: { unit: target, from: 1, plus } }, { name, fields: { rs1: via } }];
+    if (name === 'jalr')
+      return [auipc, { name, fields: { rd: fields.rd!, rs1: via }, target: { unit: target, from: 1, plus } }];
+    return [
+      auipc,
+      { name: 'addi', fields: { rd: via, rs1: via }, target: { unit: target, from: 1, plus } },
+      { name, fields: { rs1: via } },
+    ];
   }
 
   /** An aligned address in the window for atomics: in a register, by an instruction of its own, or the base. */
@@ -318,13 +371,18 @@ export class Generator {
     const suffix = bytes === 4 ? 'w' : 'd';
     const loaded = this.#destination();
     const reserved = random.chance(0.8) ? rs1 : ATOMIC_BASE;
-    pieces.push({ name: `lr.${suffix}`, fields: { rd: loaded === rs1 ? 0 : loaded, rs1: reserved, aqrl: random.below(4) } });
+    pieces.push({
+      name: `lr.${suffix}`,
+      fields: { rd: loaded === rs1 ? 0 : loaded, rs1: reserved, aqrl: random.below(4) },
+    });
     if (random.chance(0.3)) pieces.push({ name: `s${suffix}`, fields: { rs1, rs2: this.#register() } });
-    if (random.chance(0.5) && loaded !== rs1) pieces.push({ name: 'addi', fields: { rd: loaded, rs1: loaded, imm: random.between(-5, 5) } });
+    if (random.chance(0.5) && loaded !== rs1)
+      pieces.push({ name: 'addi', fields: { rd: loaded, rs1: loaded, imm: random.between(-5, 5) } });
     const rd = this.#destination();
     pieces.push({ name: insn.name, fields: { rd, rs1, rs2: random.chance(0.5) ? loaded : fields.rs2!, aqrl } });
     // A second one never succeeds.
-    if (rd !== rs1 && random.chance(0.3)) pieces.push({ name: insn.name, fields: { rd: this.#destination(), rs1, rs2: fields.rs2! } });
+    if (rd !== rs1 && random.chance(0.3))
+      pieces.push({ name: insn.name, fields: { rd: this.#destination(), rs1, rs2: fields.rs2! } });
     return pieces;
   }
 

@@ -36,13 +36,19 @@ describe.skipIf(qemu === null).each<MonitorMode>(['machine', 'user'])('sequences
     const images = Math.ceil(wanted / 2 / MAX_SEQUENCES);
     for (let image = 0; image < images; image++) {
       const generator = new Generator(new Random(seed + image), qemu!.extensions);
-      const sequences = Array.from({ length: MAX_SEQUENCES }, (_, i) => generator.sequence(windowCentre(i, MAX_SEQUENCES)));
+      const sequences = Array.from({ length: MAX_SEQUENCES }, (_, i) =>
+        generator.sequence(windowCentre(i, MAX_SEQUENCES)),
+      );
       const [difference] = await comparison.run(sequences);
       if (difference === undefined) continue;
       const centre = windowCentre(difference.index, MAX_SEQUENCES);
       const small = await comparison.minimise(sequences[difference.index]!, centre);
       expect.fail(
-        [`sequence ${difference.index} with RINGSIDE_SEED=${seed + image}:`, show(small.sequence, small.centre), ...small.difference.lines].join('\n'),
+        [
+          `sequence ${difference.index} with RINGSIDE_SEED=${seed + image}:`,
+          show(small.sequence, small.centre),
+          ...small.difference.lines,
+        ].join('\n'),
       );
     }
   });

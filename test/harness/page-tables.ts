@@ -2,9 +2,18 @@
 import type { BareMetal } from './bare-metal.ts';
 
 export const PTE = {
-  V: 1n, R: 2n, W: 4n, X: 8n, U: 16n, G: 32n, A: 64n, D: 128n,
+  V: 1n,
+  R: 2n,
+  W: 4n,
+  X: 8n,
+  U: 16n,
+  G: 32n,
+  A: 64n,
+  D: 128n,
   /** Svpbmt: non-cacheable, I/O, and the value that is reserved. */
-  NC: 1n << 61n, IO: 2n << 61n, PBMT_RESERVED: 3n << 61n,
+  NC: 1n << 61n,
+  IO: 2n << 61n,
+  PBMT_RESERVED: 3n << 61n,
   /** Svnapot. */
   N: 1n << 63n,
 } as const;

@@ -1,5 +1,6 @@
 /** Names of the control and status registers (privileged manual, chapter "CSR listing"). */
 
+// prettier-ignore
 const NAMED: readonly (readonly [number, string])[] = [
   [0x001, 'fflags'], [0x002, 'frm'], [0x003, 'fcsr'],
   [0x100, 'sstatus'], [0x104, 'sie'], [0x105, 'stvec'], [0x106, 'scounteren'], [0x10a, 'senvcfg'],

@@ -4,7 +4,8 @@ import { readImm, readReg } from './dsl.ts';
 import { csrName } from './csr-names.ts';
 import { decodeNarrow, decodeWide } from './table.ts';
 
-const X_NAMES = 'zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6'.split(' ');
+const X_NAMES =
+  'zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6'.split(' ');
 const F_NAMES = (
   'ft0 ft1 ft2 ft3 ft4 ft5 ft6 ft7 fs0 fs1 fa0 fa1 fa2 fa3 fa4 fa5 fa6 fa7 fs2 fs3 fs4 fs5 fs6 fs7 fs8 fs9 fs10 fs11 ' +
   'ft8 ft9 ft10 ft11'
@@ -17,9 +18,38 @@ const EXACT = new Set(['fcvt.d.w', 'fcvt.d.wu', 'fcvt.d.s']);
 const FENCE_SET = 'iorw';
 /** The constants of fli (Zfa, table "immediate values"). */
 const FLI = [
-  '-1.0', 'min', '1.52587890625e-05', '3.0517578125e-05', '0.00390625', '0.0078125', '0.0625', '0.125', '0.25', '0.3125', '0.375',
-  '0.4375', '0.5', '0.625', '0.75', '0.875', '1.0', '1.25', '1.5', '1.75', '2.0', '2.5', '3.0', '4.0', '8.0', '16.0', '128.0', '256.0',
-  '32768.0', '65536.0', 'inf', 'nan',
+  '-1.0',
+  'min',
+  '1.52587890625e-05',
+  '3.0517578125e-05',
+  '0.00390625',
+  '0.0078125',
+  '0.0625',
+  '0.125',
+  '0.25',
+  '0.3125',
+  '0.375',
+  '0.4375',
+  '0.5',
+  '0.625',
+  '0.75',
+  '0.875',
+  '1.0',
+  '1.25',
+  '1.5',
+  '1.75',
+  '2.0',
+  '2.5',
+  '3.0',
+  '4.0',
+  '8.0',
+  '16.0',
+  '128.0',
+  '256.0',
+  '32768.0',
+  '65536.0',
+  'inf',
+  'nan',
 ];
 
 const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
@@ -70,12 +100,21 @@ function operands(insn: Insn | Compressed, word: number, address: bigint): strin
   if (insn.name === 'fence') return `${fenceSet((word >>> 24) & 15)},${fenceSet((word >>> 20) & 15)}`;
   const text = insn.syntax.replaceAll(/[a-z]+\d?/g, (token) => {
     switch (token) {
-      case 'rd': case 'rs1': case 'rs2': case 'rs3': return register(insn.operands[token], word);
-      case 'imm': return immediate(insn, word, address);
-      case 'csr': return csrName((word >>> 20) & 0xfff) ?? hex((word >>> 20) & 0xfff);
-      case 'uimm': return String((word >>> 15) & 31);
-      case 'rm': return ROUNDING[(word >>> 12) & 7] ?? '?';
-      default: return token;
+      case 'rd':
+      case 'rs1':
+      case 'rs2':
+      case 'rs3':
+        return register(insn.operands[token], word);
+      case 'imm':
+        return immediate(insn, word, address);
+      case 'csr':
+        return csrName((word >>> 20) & 0xfff) ?? hex((word >>> 20) & 0xfff);
+      case 'uimm':
+        return String((word >>> 15) & 31);
+      case 'rm':
+        return ROUNDING[(word >>> 12) & 7] ?? '?';
+      default:
+        return token;
     }
   });
   if ('base' in insn || !insn.rm) return text;
