@@ -152,7 +152,7 @@ export class VirtioMmioBus {
 
   /** Machine reset: resets all devices. */
   async reset(): Promise<void> {
-    await Promise.all(this.#slots.map(async (transport) => transport?.reset()));
+    await Promise.all(this.#slots.map(async (transport) => transport?.machineReset()));
   }
 
   /** When it resolves no device touches guest RAM, until resume(). */

@@ -90,6 +90,8 @@ export class MockDriver {
   /** Up to FEATURES_OK, or in legacy to where it would be. */
   async negotiate({ features }: InitOptions = {}): Promise<void> {
     const legacy = (await this.version()) === reg.MMIO_VERSION_LEGACY;
+    // Linux writes it when it finds the device, before the first reset, and never again.
+    if (legacy) await this.write(reg.MMIO_GUEST_PAGE_SIZE, PAGE);
     await this.reset();
     await this.addStatus(STATUS_ACKNOWLEDGE);
     await this.addStatus(STATUS_DRIVER);
@@ -121,7 +123,6 @@ export class MockDriver {
   async setUpQueues(size: number): Promise<void> {
     this.queues = [];
     const legacy = (await this.version()) === reg.MMIO_VERSION_LEGACY;
-    if (legacy) await this.write(reg.MMIO_GUEST_PAGE_SIZE, PAGE);
     for (let index = 0; ; index++) {
       await this.write(reg.MMIO_QUEUE_SEL, index);
       if ((await this.read(reg.MMIO_QUEUE_SIZE_MAX)) === 0) return;

@@ -326,6 +326,7 @@ describe('version 1', () => {
   it('takes features that are written after its queues run', async () => {
     const driver = await bench.attach(device());
     driver.features = 0n;
+    await driver.write(reg.MMIO_GUEST_PAGE_SIZE, 4096);
     await driver.setUpQueues(8);
     const blk = new BlkDriver(driver, bench.allocator);
     expect((await blk.read(0, 1)).status).toBe(0);
@@ -426,11 +427,19 @@ describe.each(['modern', 'legacy'] as const)('reset, pause and interrupts, %s', 
     expect((await blk.read(0, 1)).data).toEqual(new Uint8Array(512).fill(0x11));
   });
 
-  it('a machine reset resets all devices', async () => {
+  it('a machine reset resets all devices, and what a device reset leaves', async () => {
     const drivers = [await bench.attach(device()), await bench.attach(new BlkDevice({ id: 'drive1', disk }))];
-    for (const driver of drivers) await driver.init();
+    for (const driver of drivers) {
+      await driver.init();
+      await driver.write(reg.MMIO_DEVICE_FEATURES_SEL, 1);
+    }
+    await drivers[0].reset();
+    expect(await drivers[0].read(reg.MMIO_DEVICE_FEATURES)).toBe(version === 'modern' ? 0x101 : 0);
     await bench.bus.reset();
-    for (const driver of drivers) expect(await driver.status()).toBe(0);
+    for (const driver of drivers) {
+      expect(await driver.status()).toBe(0);
+      expect(await driver.read(reg.MMIO_DEVICE_FEATURES)).not.toBe(version === 'modern' ? 0x101 : 0);
+    }
   });
 
   it('while paused nothing is written to guest RAM; afterwards it goes on', async () => {

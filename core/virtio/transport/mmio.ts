@@ -372,15 +372,20 @@ export class MmioTransport implements DeviceHost {
     return this.#hold(this.#deactivate(running).then(() => this.#resetState()));
   }
 
+  /** Machine reset: also what a device reset leaves, because drivers (Linux) write it before they reset the device. */
+  async machineReset(): Promise<void> {
+    await this.reset();
+    this.#deviceFeaturesSel = 0;
+    this.#driverFeaturesSel = 0;
+    this.#pageSize = 1;
+  }
+
   #resetState(): void {
     this.#status = 0;
     this.#driverFeatures = 0n;
     this.#negotiated = 0n;
     this.#error = null;
-    this.#deviceFeaturesSel = 0;
-    this.#driverFeaturesSel = 0;
     this.#queueSel = 0;
-    this.#pageSize = 1;
     for (const queue of this.queues) {
       queue.reset();
       clearQueueStats(this.#buffer, this.slot, queue.index);
