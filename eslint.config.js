@@ -51,6 +51,11 @@ export default ts.config(
   {
     files: ['**/*.svelte', '**/*.svelte.ts'],
     languageOptions: { parserOptions: { parser: ts.parser, extraFileExtensions: ['.svelte'] } },
+    rules: {
+      // `let { ... } = $props()` is how Svelte declares what may change from outside.
+      'prefer-const': 'off',
+      'svelte/prefer-const': ['error', { excludedRunes: ['$props', '$bindable'] }],
+    },
   },
   {
     // The compiler knows which names exist; this rule knows only JavaScript.

@@ -82,7 +82,7 @@ function fail(what, { status, output }) {
 }
 
 async function runScript(script) {
-  const done = await run(node(), [inProject(script)]);
+  const done = await run(node(), [inProject(script)], { env: { NO_COLOR: '1', FORCE_COLOR: undefined } });
   if (done.status !== 0) fail(`node ${script}`, done);
 }
 
