@@ -8,6 +8,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 import { exclusively } from './lib/lock.mjs';
 import { run } from './lib/processes.mjs';
 import { NODE_NEEDED, SetupError, inProject, ourNode, say } from './lib/project.mjs';
@@ -77,12 +78,12 @@ function dependenciesStep() {
 // ---- programs of the project ------------------------------------------------------------------------------------
 
 function fail(what, { status, output }) {
-  const lines = output.trimEnd().split('\n').slice(-30).join('\n');
+  const lines = stripVTControlCharacters(output).trimEnd().split('\n').slice(-30).join('\n');
   throw new SetupError(`${what} failed (status ${status})${lines ? `:\n${lines}` : ''}`);
 }
 
 async function runScript(script) {
-  const done = await run(node(), [inProject(script)], { env: { NO_COLOR: '1', FORCE_COLOR: undefined } });
+  const done = await run(node(), [inProject(script)]);
   if (done.status !== 0) fail(`node ${script}`, done);
 }
 
