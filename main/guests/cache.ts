@@ -1,10 +1,10 @@
 /** Where downloads and what is made of them are kept. */
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 /** RINGSIDE_CACHE, else `ringside` in the user's cache folder as the platform has it. */
 export function defaultCacheDir(env: NodeJS.ProcessEnv = process.env, platform: string = process.platform): string {
-  if (env.RINGSIDE_CACHE) return env.RINGSIDE_CACHE;
+  if (env.RINGSIDE_CACHE) return resolve(env.RINGSIDE_CACHE);
   if (platform === 'win32') return join(env.LOCALAPPDATA || join(homedir(), 'AppData', 'Local'), 'ringside');
   if (platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'ringside');
   return join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'ringside');

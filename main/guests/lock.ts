@@ -2,7 +2,8 @@
  * A lock file between processes. It spares two of them the same work; it is not what keeps the cache whole: everything
  * there is verified and then renamed into place, so even a wrongly broken lock harms nothing.
  */
-import { open, readFile, rm, stat, utimes } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { link, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileError } from './net/download.ts';
@@ -21,8 +22,9 @@ export async function withLock<T>(
   action: () => Promise<T>,
   options: { signal?: AbortSignal; onWait?: () => void } = {},
 ): Promise<T> {
+  const token = `${process.pid} ${hostname()} ${randomUUID()}\n`;
   let waited = false;
-  while (!(await acquire(path))) {
+  while (!(await acquire(path, token))) {
     if (!waited) options.onWait?.();
     waited = true;
     await sleep(POLL_MS, undefined, { signal: options.signal });
@@ -36,33 +38,48 @@ export async function withLock<T>(
     return await action();
   } finally {
     clearInterval(renew);
-    await rm(path, { force: true });
+    // Unless somebody took this process for dead.
+    if ((await contentOf(path)) === token) await rm(path, { force: true });
   }
 }
 
-async function acquire(path: string): Promise<boolean> {
+async function acquire(path: string, token: string): Promise<boolean> {
   try {
-    const file = await open(path, 'wx');
-    await file.writeFile(`${process.pid} ${hostname()}\n`);
-    await file.close();
+    await writeFile(path, token, { flag: 'wx' });
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError(path, error);
-    if (await isStale(path)) await rm(path, { force: true });
+    await breakIfStale(path);
     return false;
   }
 }
 
-async function isStale(path: string): Promise<boolean> {
+async function breakIfStale(path: string): Promise<void> {
+  const content = await contentOf(path);
+  if (content === null || !(await isStale(path, content))) return;
+  // Another process may have broken it and taken a new one in between: that one is put back.
+  const aside = `${path}.${randomUUID()}`;
   try {
-    const { mtimeMs } = await stat(path);
-    if (Date.now() - mtimeMs > STALE_MS) return true;
-    const [pid, host] = (await readFile(path, 'utf8')).trim().split(' ');
-    return host === hostname() && /^\d+$/.test(pid) && !isAlive(Number(pid));
+    await rename(path, aside);
   } catch {
-    // Gone in between: whoever comes first has it.
-    return false;
+    return;
   }
+  if ((await contentOf(aside)) !== content) await link(aside, path).catch(() => undefined);
+  await rm(aside, { force: true });
+}
+
+async function isStale(path: string, content: string): Promise<boolean> {
+  const renewed = await stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => Date.now(),
+  );
+  if (Date.now() - renewed > STALE_MS) return true;
+  const [pid, host] = content.split(/\s/);
+  return host === hostname() && /^\d+$/.test(pid) && !isAlive(Number(pid));
+}
+
+async function contentOf(path: string): Promise<string | null> {
+  return readFile(path, 'utf8').catch(() => null);
 }
 
 function isAlive(pid: number): boolean {

@@ -392,7 +392,7 @@ describe('a bad line', () => {
   test('failures that may pass are waited out; others are not asked again', async () => {
     let failures = 0;
     mirror.intercept = (path, _request, response) => {
-      if (!path.endsWith('InRelease') || failures++ >= 3) return false;
+      if (!path.endsWith('Packages.xz') || failures++ >= 3) return false;
       response.writeHead(503).end();
       return true;
     };

@@ -41,6 +41,14 @@ function diskOf(name: string, size: number): string {
   return path;
 }
 
+interface MachineOptions {
+  append?: string;
+  /** QEMU's -drive options, the first one to be vda. */
+  disks?: string[];
+  /** Which of its consoles the terminal is at. */
+  console?: 'serial' | 'virtio';
+}
+
 /** A guest under QEMU, talked to over its serial port. */
 class Machine {
   readonly #process;
@@ -49,14 +57,21 @@ class Machine {
   #read = 0;
   #changed: () => void = () => undefined;
 
-  constructor(files: GuestFiles, options: { append?: string; disks?: string[] } = {}) {
+  constructor(files: GuestFiles, options: MachineOptions = {}) {
     // QEMU lists its slots from the last one on, and Linux names disks in that order.
     const disks = (options.disks ?? []).flatMap((drive, index) => [
       ...['-drive', `${drive},format=raw,if=none,id=d${index}`],
       ...['-device', `virtio-blk-device,drive=d${index},bus=virtio-mmio-bus.${7 - index}`],
     ]);
+    const terminal = {
+      serial: ['-nographic'],
+      virtio: [
+        ...['-display', 'none', '-serial', 'null', '-chardev', 'stdio,id=c'],
+        ...['-device', 'virtio-serial-device', '-device', 'virtconsole,chardev=c'],
+      ],
+    }[options.console ?? 'serial'];
     this.#process = spawn(QEMU, [
-      ...['-M', 'virt', '-m', '512M', '-nographic', '-bios', 'default', '-no-reboot'],
+      ...['-M', 'virt', '-m', '512M', '-bios', 'default', '-no-reboot', ...terminal],
       ...['-kernel', files.kernel, '-initrd', files.initrd, '-append', `${files.append} ${options.append ?? ''}`],
       ...disks,
       ...['-device', 'virtio-rng-device'],
@@ -108,24 +123,25 @@ class Machine {
   }
 }
 
-describe.skipIf(!haveQemu)('the debian guest in QEMU', () => {
+test('the debian guest is fetched', (context) => {
+  if (guest === null) context.skip(`no Debian mirror can be reached: ${why}`);
+  expect(isRiscvImage(readFileSync(guest!.kernel))).toBe(true);
+});
+
+test('and is there without a network', async (context) => {
+  if (guest === null) context.skip(why);
+  expect(await guestPaths('debian')).toEqual(guest);
+});
+
+const title = haveQemu ? 'the debian guest in QEMU' : `not run: ${QEMU} is not installed`;
+describe.skipIf(!haveQemu)(title, () => {
   let machine: Machine | undefined;
 
-  const start = (options?: { append?: string; disks?: string[] }): Machine => (machine = new Machine(guest!, options));
+  const start = (options?: MachineOptions): Machine => (machine = new Machine(guest!, options));
   afterEach(async () => {
     machine?.kill();
     await machine?.ended;
     machine = undefined;
-  });
-
-  test('was fetched', (context) => {
-    if (guest === null) context.skip(`no Debian mirror can be reached: ${why}`);
-    expect(isRiscvImage(readFileSync(guest!.kernel))).toBe(true);
-  });
-
-  test('is there without a network', async (context) => {
-    if (guest === null) context.skip(why);
-    expect(await guestPaths('debian')).toEqual(guest);
   });
 
   test('boots to a shell, makes and mounts file systems, and powers off', { timeout: 2 * BOOT_MS }, async (context) => {
@@ -179,21 +195,30 @@ describe.skipIf(!haveQemu)('the debian guest in QEMU', () => {
     if (check.error === undefined) expect(check.status).toBe(0);
   });
 
-  test.each([
-    ['plain', 'ringside.exec=/bin/false', 1, ''],
-    ['quoted', 'ringside.exec="echo some words; exit 7"', 7, 'some words'],
-    [
-      'base64url',
-      `ringside.exec=base64:${Buffer.from('printf "%s\\n" "quoted ~ words?>"').toString('base64url')}`,
-      0,
-      'quoted ~ words?>',
-    ],
-  ])('runs a command of the kernel command line, %s', { timeout: BOOT_MS }, async (_, append, status, text) => {
-    if (guest === null) return;
-    const vm = start({ append });
-    const output = await vm.until(/ringside\.exec: status (?=\d)/);
-    expect(output).toContain(text);
-    expect(vm.output).toContain(`ringside.exec: status ${status}`);
+  test('gives a shell on the virtio console as well', { timeout: BOOT_MS }, async (context) => {
+    if (guest === null) context.skip(why);
+    const vm = start({ console: 'virtio', append: 'console=hvc0' });
+    expect(await vm.until(PROMPT)).toContain('Debian kernel');
+    expect((await vm.run('tty')).text).toBe('/dev/hvc0');
+    expect((await vm.run('grep -c respawn:-/bin/sh /etc/inittab')).text).toBe('2');
+    vm.type('poweroff\n');
     expect(await vm.ended).toBe(0);
   });
+
+  const base64 = Buffer.from('printf "%s\\n" "quoted ~ words?>"').toString('base64url');
+  test.for([
+    { form: 'plain', exec: '/bin/false', status: 1, text: '' },
+    { form: 'quoted', exec: '"echo some words; exit 7"', status: 7, text: 'some words' },
+    { form: 'base64url', exec: `base64:${base64}`, status: 0, text: 'quoted ~ words?>' },
+  ])(
+    'runs a command of the kernel command line, $form',
+    { timeout: BOOT_MS },
+    async ({ exec, status, text }, context) => {
+      if (guest === null) context.skip(why);
+      const vm = start({ append: `ringside.exec=${exec}` });
+      expect(await vm.until(/ringside\.exec: status (?=\d)/)).toContain(text);
+      expect(vm.output).toContain(`ringside.exec: status ${status}`);
+      expect(await vm.ended).toBe(0);
+    },
+  );
 });

@@ -23,6 +23,9 @@ const MAX_INDEX = 512 * 2 ** 20;
 /** Of one package; the kernel's is some 110 MiB. */
 const MAX_PACKAGE = 512 * 2 ** 20;
 
+/** A mirror that does not answer at once is left for the next one. */
+const FIRST_CONTACT = { attempts: 2, idleMs: 15_000 };
+
 export interface ArchiveOptions extends TransferOptions {
   /** Whose signature counts. Debian's own unless a test brings others. */
   readonly keys?: readonly ArchiveKey[];
@@ -44,7 +47,10 @@ export interface ArchiveIndex extends ArchiveRelease {
  * @throws RingsideError 'network', 'bad-signature'...
  */
 export async function openArchive(mirror: string, options: ArchiveOptions): Promise<ArchiveRelease> {
-  const inRelease = await fetchBytes(`${mirror}/dists/${CODENAME}/InRelease`, MAX_INRELEASE, options);
+  const inRelease = await fetchBytes(`${mirror}/dists/${CODENAME}/InRelease`, MAX_INRELEASE, {
+    ...FIRST_CONTACT,
+    ...options,
+  });
   const release = await readRelease(inRelease.toString('utf8'), shownUrl(mirror), {
     codename: CODENAME,
     architecture: ARCHITECTURE,

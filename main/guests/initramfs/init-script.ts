@@ -28,6 +28,8 @@ grep -qwE 'debug|ignore_loglevel' /proc/cmdline || dmesg -n 5
 
 # Drivers: for the virtio-mmio bus, then for every device that shows up, and for what those bring.
 modprobe -q virtio_mmio
+# With console=hvc0 there was no console before.
+if (: >/dev/console) 2>/dev/null; then exec </dev/console >/dev/console 2>&1; fi
 # An empty list would match everything for busybox grep.
 echo none >/run/aliases
 while :; do

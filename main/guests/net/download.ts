@@ -19,7 +19,10 @@ export interface TransferOptions {
   readonly onProgress?: (received: number, total: number | undefined) => void;
   /** Before the first retry, ms; doubles with each. */
   readonly firstDelayMs?: number;
+  /** A connection that brings nothing for so long counts as failed, ms. */
   readonly idleMs?: number;
+  /** How often a transfer that makes no progress is tried. */
+  readonly attempts?: number;
 }
 
 /** The server says that there is no such file: another address may have it, a retry would not help. */
@@ -192,7 +195,7 @@ async function retrying<T>(
         attempt = 0;
         delay = options.firstDelayMs ?? FIRST_DELAY_MS;
       }
-      if (attempt >= ATTEMPTS || unknownHost(error)) throw error;
+      if (attempt >= (options.attempts ?? ATTEMPTS) || unknownHost(error)) throw error;
       await sleep(delay, undefined, { signal: options.signal });
       delay *= 2;
     }
