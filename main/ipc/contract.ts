@@ -174,3 +174,4 @@ export function closeQuestion(vms: readonly { settings: { name: string }; state:
 }
 
 export * from './contract/schemas.ts';
+export * from '../../core/api/machine.ts';

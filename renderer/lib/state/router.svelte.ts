@@ -1,0 +1,44 @@
+/** Where the person is, kept in the address's fragment so that reload and back work. */
+
+export type VmTab = 'console' | 'devices' | 'overview';
+export type Route =
+  | { page: 'library' }
+  | { page: 'create' }
+  | { page: 'guests' }
+  | { page: 'vm'; id: string; tab: VmTab };
+
+const TABS: readonly string[] = ['console', 'devices', 'overview'] satisfies VmTab[];
+
+function parse(hash: string): Route {
+  const [page, id, tab] = hash.replace(/^#\/?/, '').split('/');
+  if (page === 'vm' && id) return { page, id, tab: TABS.includes(tab) ? (tab as VmTab) : 'console' };
+  if (page === 'create' || page === 'guests') return { page };
+  return { page: 'library' };
+}
+
+class Router {
+  route = $state.raw<Route>(parse(location.hash));
+  /** Asked before leaving a page with unsaved input; false stays. */
+  #guard: (() => boolean) | null = null;
+
+  constructor() {
+    window.addEventListener('hashchange', () => {
+      this.route = parse(location.hash);
+    });
+  }
+
+  go(route: Route): void {
+    if (this.#guard !== null && !this.#guard()) return;
+    location.hash = href(route);
+  }
+
+  set guard(guard: (() => boolean) | null) {
+    this.#guard = guard;
+  }
+}
+
+export function href(route: Route): string {
+  return route.page === 'vm' ? `#/vm/${route.id}/${route.tab}` : `#/${route.page}`;
+}
+
+export const router = new Router();

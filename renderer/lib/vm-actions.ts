@@ -1,0 +1,85 @@
+/** What a person can do with a VM, with the questions that go before it. */
+import { closeQuestion } from '../../main/ipc/contract.ts';
+import type { VmInfo } from '../../main/ipc/contract.ts';
+import { app } from './state/app.svelte.ts';
+import { router } from './state/router.svelte.ts';
+import { act, toasts } from './state/toasts.svelte.ts';
+import { confirm } from './ui/confirm.svelte.ts';
+
+/** Starts a VM; one whose guest is not here yet starts when it has been downloaded. */
+export async function start(vm: VmInfo): Promise<boolean> {
+  const { boot } = vm.settings;
+  const guest = boot.source === 'guest' ? app.guests.get(boot.guest) : undefined;
+  if (guest !== undefined && guest.state !== 'ready') {
+    return act(async () => {
+      app.startWhenReady.set(vm.id, guest.id);
+      try {
+        await app.client.call('guests.fetch', { id: guest.id });
+      } catch (error) {
+        app.startWhenReady.delete(vm.id);
+        throw error;
+      }
+    });
+  }
+  return act(() => app.client.call('vm.start', { id: vm.id }));
+}
+
+export function pause(vm: VmInfo): Promise<boolean> {
+  return act(() => app.client.call('vm.pause', { id: vm.id }));
+}
+
+export function resume(vm: VmInfo): Promise<boolean> {
+  return act(() => app.client.call('vm.resume', { id: vm.id }));
+}
+
+export async function reset(vm: VmInfo): Promise<void> {
+  const yes = await confirm.ask({
+    title: 'Reset the machine?',
+    message: `“${vm.settings.name}” starts anew, as if its reset button were pressed. What the guest has not written to its disks is lost.`,
+    confirm: 'Reset',
+    danger: true,
+  });
+  if (yes) await act(() => app.client.call('vm.reset', { id: vm.id }));
+}
+
+export async function powerOff(vm: VmInfo): Promise<void> {
+  const yes = await confirm.ask({
+    title: 'Pull the plug?',
+    message: `“${vm.settings.name}” goes off at once. Its disks are flushed, but the guest gets no chance to shut down: what it holds in memory is lost.`,
+    details: ['To end it properly, shut it down inside the guest, e.g. with “poweroff”.'],
+    confirm: 'Power off',
+    danger: true,
+  });
+  if (yes) await act(() => app.client.call('vm.powerOff', { id: vm.id }));
+}
+
+export async function remove(vm: VmInfo): Promise<void> {
+  const { name, drives } = vm.settings;
+  const yes = await confirm.ask({
+    title: `Delete “${name}”?`,
+    message: 'This removes the VM and its settings from the library. It cannot be undone.',
+    details:
+      drives.length === 0
+        ? ['It has no disks.']
+        : [
+            drives.length === 1 ? 'Its disk image stays where it is:' : 'Its disk images stay where they are:',
+            ...drives.map((drive) => drive.file),
+          ],
+    confirm: 'Delete',
+    danger: true,
+  });
+  if (!yes) return;
+  if (!(await act(() => app.client.call('vm.delete', { id: vm.id })))) return;
+  toasts.show('info', `“${name}” has been deleted.`);
+  if (router.route.page === 'vm' && router.route.id === vm.id) router.go({ page: 'library' });
+}
+
+/** Ends the app; with VMs on it asks first. */
+export async function quit(): Promise<void> {
+  const question = closeQuestion(app.liveVms);
+  if (question !== null) {
+    const { title, message, detail, confirm: yes, cancel } = question;
+    if (!(await confirm.ask({ title, message, details: [detail], confirm: yes, cancel, danger: true }))) return;
+  }
+  await app.quit();
+}
