@@ -10,10 +10,7 @@ import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { BackendEvent } from '../backend/backend.ts';
 import type { QueueServer } from '../backend/queue-server.ts';
 import type { DeviceHost, VirtioDevice } from '../device.ts';
-import { ConfiguredQueue } from '../queue/configured-queue.ts';
-import { QUEUE_FAULTS } from '../queue/queue-fault.ts';
-import type { QueueFaultKind } from '../queue/queue-fault.ts';
-import { clearQueueStats } from '../queue/queue-stats.ts';
+import type { ConfiguredQueue } from '../queue/configured-queue.ts';
 import {
   VIRTIO_F_ANY_LAYOUT,
   VIRTIO_F_EVENT_IDX,
@@ -26,6 +23,7 @@ import {
 } from '../spec/features.ts';
 import * as reg from '../spec/mmio.ts';
 import { STATUS_DEVICE_NEEDS_RESET, STATUS_DRIVER_OK, STATUS_FEATURES_OK } from '../spec/status.ts';
+import { DeviceQueues } from './device-queues.ts';
 import { writeStatus } from './device-status.ts';
 import { featureProblem } from './feature-negotiation.ts';
 import { HotWords } from './hot-words.ts';
@@ -69,12 +67,10 @@ export class MmioTransport implements DeviceHost {
   readonly irq: number;
   readonly legacy: boolean;
   readonly device: VirtioDevice;
-  readonly queues: readonly ConfiguredQueue[];
   /** Bits of device and transport. */
   readonly offered: bigint;
   readonly #options: MmioTransportOptions;
-  readonly #memory: GuestMemory;
-  readonly #server: QueueServer;
+  readonly #queues: DeviceQueues;
   readonly #line: InterruptLine;
   readonly #hot: HotWords;
 
@@ -91,32 +87,25 @@ export class MmioTransport implements DeviceHost {
   #busy: Promise<void> | null = null;
 
   constructor(options: MmioTransportOptions) {
-    const { memory, slot, irq, legacy, device, server, sink } = options;
+    const { memory, slot, irq, legacy, device, server, sink, note, event } = options;
     this.#options = options;
-    this.#memory = memory;
-    this.#server = server;
     this.slot = slot;
     this.irq = irq;
     this.legacy = legacy;
     this.device = device;
     this.offered = device.features | (legacy ? LEGACY_FEATURES : MODERN_FEATURES);
-    this.queues = device.queues.map((spec, index) => new ConfiguredQueue(index, spec, legacy));
     this.#line = new InterruptLine(memory.memory, slot, irq, sink);
     this.#hot = new HotWords(memory.memory, slot);
+    const failed = (reason: string) => this.needsReset(reason);
+    this.#queues = new DeviceQueues({ memory, slot, legacy, device, server, hot: this.#hot, failed, note, event });
   }
 
   /** Resolves when the worker has the device's back end; rejected with a RingsideError when it cannot. */
   async plug(): Promise<void> {
-    const { device, slot, irq } = this;
-    await this.#server.attach(slot, irq, device.backend, {
-      fault: (queue, fault, detail) => this.#queueFault(queue, fault, detail),
-      event: (event) => this.#options.event(event),
-      lost: (error) => this.#serverLost(error),
-    });
-    device.host = this;
-    for (const queue of this.queues) clearQueueStats(this.#buffer, slot, queue.index);
+    await this.#queues.plug(this.irq);
+    this.device.host = this;
     this.#line.clear();
-    this.#hot.plug(irq, this.queues.length, this.#server.waitBlock);
+    this.#hot.plug(this.irq, this.queues.length, this.#options.server.waitBlock);
   }
 
   /** Resets the device and takes it from the worker. */
@@ -124,7 +113,11 @@ export class MmioTransport implements DeviceHost {
     this.#hot.unplug();
     await this.reset();
     this.device.host = null;
-    await this.#server.detach(this.slot).catch(() => {});
+    await this.#queues.unplug();
+  }
+
+  get queues(): readonly ConfiguredQueue[] {
+    return this.#queues.all;
   }
 
   get version(): number {
@@ -150,10 +143,6 @@ export class MmioTransport implements DeviceHost {
   /** Why DEVICE_NEEDS_RESET is set or FEATURES_OK was refused; null when neither. */
   get error(): string | null {
     return this.#error;
-  }
-
-  get #buffer(): SharedArrayBuffer {
-    return this.#memory.memory.buffer as SharedArrayBuffer;
   }
 
   // ---- register accesses --------------------------------------------------------------------------------------------
@@ -323,9 +312,9 @@ export class MmioTransport implements DeviceHost {
     if (problem) this.#note(`${problem}; only what was offered is taken`);
     this.#negotiated = this.#driverFeatures & this.offered;
     this.device.negotiated(this.#negotiated, true);
-    const running = this.queues.filter((queue) => queue.running);
+    const { running } = this.#queues;
     if (running.length === 0) return;
-    return this.#hold(this.#deactivate(running).then(() => this.#activate(running)));
+    return this.#hold(this.#queues.deactivate(running).then(() => this.#activate(running)));
   }
 
   #writeStatus(value: number): void | Promise<void> {
@@ -367,9 +356,9 @@ export class MmioTransport implements DeviceHost {
   /** Device reset (section 2.4). When it is done, the worker has let go of all queues. */
   reset(): void | Promise<void> {
     if (this.#busy) return this.#busy.then(() => this.reset());
-    const running = this.queues.filter((queue) => queue.running);
+    const { running } = this.#queues;
     if (running.length === 0) return this.#resetState();
-    return this.#hold(this.#deactivate(running).then(() => this.#resetState()));
+    return this.#hold(this.#queues.deactivate(running).then(() => this.#resetState()));
   }
 
   /** Machine reset: also what a device reset leaves, because drivers (Linux) write it before they reset the device. */
@@ -386,10 +375,7 @@ export class MmioTransport implements DeviceHost {
     this.#negotiated = 0n;
     this.#error = null;
     this.#queueSel = 0;
-    for (const queue of this.queues) {
-      queue.reset();
-      clearQueueStats(this.#buffer, this.slot, queue.index);
-    }
+    this.#queues.reset();
     this.device.reset();
     this.#line.clear();
   }
@@ -417,7 +403,7 @@ export class MmioTransport implements DeviceHost {
       if (this.#status & STATUS_DRIVER_OK) this.#activate([queue]);
       return;
     }
-    if (queue.running) return this.#hold(this.#deactivate([queue]).then(() => this.#restart(queue)));
+    if (queue.running) return this.#hold(this.#queues.deactivate([queue]).then(() => this.#restart(queue)));
   }
 
   /** Section 2.6.1. */
@@ -428,7 +414,7 @@ export class MmioTransport implements DeviceHost {
       return this.#note('QueueReset written without VIRTIO_F_RING_RESET (4.2.2); ignored');
     }
     if (!queue.running) return queue.reset();
-    return this.#hold(this.#deactivate([queue]).then(() => queue.reset()));
+    return this.#hold(this.#queues.deactivate([queue]).then(() => queue.reset()));
   }
 
   /** A stopped queue begins anew when it is enabled again. */
@@ -442,7 +428,7 @@ export class MmioTransport implements DeviceHost {
     if (!queue) return this.#note(`QueuePFN written for queue ${this.#queueSel}, which does not exist`);
     if (value === 0) {
       if (!queue.running) return queue.reset();
-      return this.#hold(this.#deactivate([queue]).then(() => queue.reset()));
+      return this.#hold(this.#queues.deactivate([queue]).then(() => queue.reset()));
     }
     if (queue.enabled) return this.#note(`QueuePFN written while ${queue.name} is in use (4.2.4); ignored`);
     queue.pfn = value;
@@ -452,48 +438,8 @@ export class MmioTransport implements DeviceHost {
     this.#activate([queue]);
   }
 
-  /** Hands queues to the worker. What is wrong with one makes the device need a reset. */
   #activate(queues: readonly ConfiguredQueue[]): void {
-    if (this.#status & STATUS_DEVICE_NEEDS_RESET) return;
-    for (const queue of queues) {
-      const problem = queue.problem(this.#memory);
-      if (problem) return this.needsReset(`queue ${queue.index} (${queue.name}) cannot run: ${problem}`);
-    }
-    if (queues.length === 0) return;
-    const configs = queues.map((queue) => queue.runningConfig(this.#negotiated, this.#hot.doorbell(queue.index)));
-    for (const queue of queues) queue.running = true;
-    // Not waited for: what the driver rings for before it runs, it finds when it starts.
-    this.#server.activate(this.slot, configs, this.device.activation(this.#negotiated)).catch((error: unknown) => {
-      for (const queue of queues) queue.running = false;
-      this.needsReset(errorLine(error));
-    });
-  }
-
-  /** Takes queues back, and with them where they stopped. */
-  async #deactivate(queues: readonly ConfiguredQueue[]): Promise<void> {
-    try {
-      const stopped = await this.#server.deactivate(
-        this.slot,
-        queues.map(({ index }) => index),
-      );
-      for (const { queue, position } of stopped) this.queues[queue].position = position;
-    } catch (error) {
-      // A worker that is gone holds no queue.
-      this.#note(errorLine(error));
-    }
-    for (const queue of queues) queue.running = false;
-  }
-
-  #queueFault(index: number, fault: QueueFaultKind, detail: string): void {
-    for (const queue of this.queues) queue.running = false;
-    const { section } = QUEUE_FAULTS[fault];
-    this.needsReset(`queue ${index} (${this.queues[index].name}): ${detail} (${fault}, ${section})`);
-  }
-
-  #serverLost(error: Error): void {
-    if (!this.queues.some(({ running }) => running)) return;
-    for (const queue of this.queues) queue.running = false;
-    this.needsReset(errorLine(error));
+    if (!(this.#status & STATUS_DEVICE_NEEDS_RESET)) this.#queues.activate(queues, this.#negotiated);
   }
 
   // ---- the device's configuration space -----------------------------------------------------------------------------
@@ -512,11 +458,11 @@ export class MmioTransport implements DeviceHost {
   }
 
   async configureBackend(change: unknown): Promise<void> {
-    await this.#server.configure(this.slot, change);
+    await this.#options.server.configure(this.slot, change);
   }
 
   wakeBackend(): void {
-    this.#server.wake();
+    this.#options.server.wake();
   }
 
   // ---- waiting ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,108 @@
+/** A device's queues between the transport, which configures them, and the server that runs them. */
+import { errorLine } from '../../errors.ts';
+import type { GuestMemory } from '../../memory/guest-memory.ts';
+import type { BackendEvent } from '../backend/backend.ts';
+import type { QueueServer } from '../backend/queue-server.ts';
+import type { VirtioDevice } from '../device.ts';
+import { ConfiguredQueue } from '../queue/configured-queue.ts';
+import { QUEUE_FAULTS } from '../queue/queue-fault.ts';
+import type { QueueFaultKind } from '../queue/queue-fault.ts';
+import { clearQueueStats } from '../queue/queue-stats.ts';
+import type { HotWords } from './hot-words.ts';
+
+export interface DeviceQueuesOptions {
+  memory: GuestMemory;
+  slot: number;
+  legacy: boolean;
+  device: VirtioDevice;
+  server: QueueServer;
+  hot: HotWords;
+  /** The device cannot go on, and why. */
+  failed(reason: string): void;
+  note(message: string): void;
+  event(event: BackendEvent): void;
+}
+
+export class DeviceQueues {
+  readonly all: readonly ConfiguredQueue[];
+  readonly #options: DeviceQueuesOptions;
+
+  constructor(options: DeviceQueuesOptions) {
+    this.#options = options;
+    this.all = options.device.queues.map((spec, index) => new ConfiguredQueue(index, spec, options.legacy));
+  }
+
+  /** Those that the server has. */
+  get running(): ConfiguredQueue[] {
+    return this.all.filter(({ running }) => running);
+  }
+
+  /** Resolves when the server has the device's back end; rejected with a RingsideError when it cannot. */
+  async plug(irq: number): Promise<void> {
+    const { server, slot, device, failed, event } = this.#options;
+    await server.attach(slot, irq, device.backend, {
+      fault: (queue, fault, detail) => this.#fault(queue, fault, detail),
+      event,
+      lost: (error) => {
+        if (this.running.length === 0) return;
+        this.#stopped(this.all);
+        failed(errorLine(error));
+      },
+    });
+    this.reset();
+  }
+
+  async unplug(): Promise<void> {
+    // A server that is gone has let go already.
+    await this.#options.server.detach(this.#options.slot).catch(() => {});
+  }
+
+  /** Hands queues to the server. What is wrong with one fails the device. */
+  activate(queues: readonly ConfiguredQueue[], features: bigint): void {
+    const { memory, slot, device, server, hot, failed } = this.#options;
+    for (const queue of queues) {
+      const problem = queue.problem(memory);
+      if (problem) return failed(`queue ${queue.index} (${queue.name}) cannot run: ${problem}`);
+    }
+    if (queues.length === 0) return;
+    const configs = queues.map((queue) => queue.runningConfig(features, hot.doorbell(queue.index)));
+    for (const queue of queues) queue.running = true;
+    // Not waited for: what the driver rings for before it runs, it finds when it starts.
+    server.activate(slot, configs, device.activation(features)).catch((error: unknown) => {
+      this.#stopped(queues);
+      failed(errorLine(error));
+    });
+  }
+
+  /** Takes queues back, and with them where they stopped. Never rejected. */
+  async deactivate(queues: readonly ConfiguredQueue[]): Promise<void> {
+    const { server, slot, note } = this.#options;
+    const indices = queues.map(({ index }) => index);
+    try {
+      for (const { queue, position } of await server.deactivate(slot, indices)) this.all[queue].position = position;
+    } catch (error) {
+      // A server that is gone holds no queue.
+      note(errorLine(error));
+    }
+    this.#stopped(queues);
+  }
+
+  /** None of them runs. */
+  reset(): void {
+    const { memory, slot } = this.#options;
+    for (const queue of this.all) {
+      queue.reset();
+      clearQueueStats(memory.memory.buffer as SharedArrayBuffer, slot, queue.index);
+    }
+  }
+
+  #stopped(queues: readonly ConfiguredQueue[]): void {
+    for (const queue of queues) queue.running = false;
+  }
+
+  #fault(index: number, fault: QueueFaultKind, detail: string): void {
+    this.#stopped(this.all);
+    const { section } = QUEUE_FAULTS[fault];
+    this.#options.failed(`queue ${index} (${this.all[index].name}): ${detail} (${fault}, ${section})`);
+  }
+}
