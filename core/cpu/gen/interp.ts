@@ -242,12 +242,7 @@ export function interpret(block: usize): i32 {
   for (;;) {
     // Leaving straight-line code: what comes next?
     for (;;) {
-      if (why == WHY_JUMP) {
-        if (load<i32>(block + H_POLL) != 0) {
-          store<u64>(block + H_PC, target);
-          break;
-        }
-      } else if (why == WHY_FAULT) {
+      if (why == WHY_FAULT) {
         count--;
         store<u64>(block + H_INSTRET, count);
         takeFault(block, ${PC});
@@ -261,13 +256,18 @@ export function interpret(block: usize): i32 {
         // ecall and ebreak do not retire either (privileged manual 3.3.1).
         why = WHY_FAULT;
         continue;
-      } else {
+      } else if (why != WHY_JUMP) {
         if (why != WHY_SYSTEM + SYS_PC && why != WHY_SYSTEM + SYS_LEAVE) store<u64>(block + H_PC, load<u64>(block + H_NEXT_PC));
         if (why == WHY_SYSTEM + SYS_LEAVE) break;
         takeInterrupt(block);
         target = load<u64>(block + H_PC);
         dc = dataContext;
         pageVa = 1;
+      }
+      // On every way in: a guest may go from trap to trap and never take a branch.
+      if (load<i32>(block + H_POLL) != 0) {
+        store<u64>(block + H_PC, target);
+        break;
       }
       // Enter \`target\`.
       const va = target & ~(<u64>4095);
