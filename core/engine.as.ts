@@ -8,3 +8,6 @@ export { clockTick, clockReset, mtime } from './cpu/clock.as';
 export { plicSetLevel, plicReset } from './irqchip/plic.as';
 export { uartPoll, uartReset } from './devices/uart16550.as';
 export { kickHart, callControl } from './cpu/hart.as';
+// Exported so that the compiler does not inline the exact, rarely needed paths into the interpreter.
+export { addExactD, mulExactD, divExactD, sqrtExactD, fmaExactD } from './cpu/fpu/double.as';
+export { addExactS, mulExactS, divExactS, sqrtExactS, fmaExactS } from './cpu/fpu/single.as';

@@ -37,9 +37,14 @@ export function resetCode(block: usize, hart: i32, harts: i32): void {
   for (let i = 0; i < count; i++) store<u64>(load<u32>(block + H_CODE_START) + <u32>i * PAGE_STRIDE, ~0, META_PA);
 }
 
+/** What is cached must be compared with memory before it is entered in the instruction TLB again. */
+export function staleEpoch(block: usize): void {
+  store<i32>(block + H_EPOCH, load<i32>(block + H_EPOCH) + 1);
+}
+
 /** fence.i: what is cached must be compared with memory before it is used again. */
 export function newEpoch(block: usize): void {
-  store<i32>(block + H_EPOCH, load<i32>(block + H_EPOCH) + 1);
+  staleEpoch(block);
   memory.fill(block + H_ITLB, 0, ITLB_ENTRIES * 16);
 }
 

@@ -9,6 +9,7 @@ import { mtime, updateTimerLines } from './clock.as';
 import { newEpoch, resetCode } from './code.as';
 import { resetCsrs } from './csr.as';
 import { interpret, LEFT_WAIT } from './generated/interp.as';
+import { probeFma } from './fpu/index.as';
 import { hartBlock } from './hart.as';
 import { flushSpaces, refreshContexts, resetMmu } from './mmu.as';
 import { clearFault, MS_SIE, PRIV_S } from './state.as';
@@ -76,6 +77,7 @@ function sleep(block: usize): void {
 /** Runs a hart until CTL_RUN is no longer RUN_RUNNING. */
 export function runHart(hart: i32): void {
   const block = hartBlock(hart);
+  probeFma();
   refreshContexts(block);
   let wait = false;
   for (;;) {
