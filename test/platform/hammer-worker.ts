@@ -4,14 +4,12 @@ import { InterruptLine } from '../../core/virtio/transport/interrupt.ts';
 import {
   CONTROL_BASE,
   CTL_CLOCK_WAKE,
-  CTL_RUN,
   H_IRQ,
   H_SLEEPING,
   H_WAKE,
   H_X,
   HART_BASE,
   HART_STRIDE,
-  RUN_RUNNING,
 } from '../../core/worker/layout.ts';
 import { instantiatePlatform } from './build.ts';
 
@@ -24,7 +22,7 @@ export type HammerJob =
   | { role: 'hart'; hart: number; slots: number[]; total: number }
   | { role: 'device'; slot: number; total: number }
   | { role: 'locker'; rounds: number }
-  | { role: 'clock' }
+  | { role: 'clock'; harts: number }
   | { role: 'timer'; hart: number; rounds: number }
   | { role: 'fencer'; hart: number; rounds: number };
 
@@ -33,10 +31,13 @@ export interface HammerData {
   memory: WebAssembly.Memory;
   /** Linear address of scratch words: buffers used by device n at 64 * n, consumed ones at 64 * n + 4. */
   scratch: number;
+  /** Linear address of a word that counts threads: all begin when the last one has come. */
+  start: number;
+  threads: number;
   job: HammerJob;
 }
 
-const { module, memory, scratch, job } = workerData as HammerData;
+const { module, memory, scratch, start, threads, job } = workerData as HammerData;
 const words = new Int32Array(memory.buffer);
 const now = (): number => Number(process.hrtime.bigint()) / 1e6;
 const platform = await instantiatePlatform(module, memory, now);
@@ -47,14 +48,17 @@ const PATIENCE_MS = 20_000;
 /** Sleeps as a hart in wfi does, until a line is high or `done`. Throws when nothing comes for too long. */
 function waitForLine(hart: number, line: number, done: () => boolean): boolean {
   const wake = (hartBlock(hart) + H_WAKE) / 4;
+  const sleeping = (hartBlock(hart) + H_SLEEPING) / 4;
   const deadline = now() + PATIENCE_MS;
   for (;;) {
     const seen = Atomics.load(words, wake);
-    if (Atomics.load(words, (hartBlock(hart) + H_IRQ) / 4) & line) return true;
+    Atomics.store(words, sleeping, 1);
+    const high = (Atomics.load(words, (hartBlock(hart) + H_IRQ) / 4) & line) !== 0;
+    if (!high && !done()) Atomics.wait(words, wake, seen, 100);
+    Atomics.store(words, sleeping, 0);
+    if (high) return true;
     if (done()) return false;
     if (now() > deadline) throw new Error(`hart ${hart} waits for an interrupt that does not come`);
-    // H_SLEEPING stays 0, so nobody notifies: look again soon.
-    Atomics.wait(words, wake, seen, 1);
   }
 }
 
@@ -84,8 +88,8 @@ function runDevice(slot: number, total: number): void {
   for (let i = 0; i < total; i++) {
     Atomics.add(words, (scratch + 64 * slot) / 4, 1);
     line.raise(1);
-    // A burst now, a single buffer then.
-    if (i % 7 === 0) for (let spin = 0; spin < i % 500; spin++) Atomics.load(words, 0);
+    // At times as fast as it can, so as to meet acknowledgements under way; at times one buffer for each of them.
+    if ((i >> 16) & 1) for (let spin = 0; spin < 100 && line.status !== 0; spin++);
   }
 }
 
@@ -98,9 +102,10 @@ function runLocker(rounds: number): void {
   }
 }
 
-function runClock(): void {
+/** The clock worker, until as many timers as there are harts have gone home. */
+function runClock(harts: number): void {
   const wake = (CONTROL_BASE + CTL_CLOCK_WAKE) / 4;
-  while (Atomics.load(words, (CONTROL_BASE + CTL_RUN) / 4) === RUN_RUNNING) {
+  while (Atomics.load(words, scratch / 4) < harts) {
     const seen = Atomics.load(words, wake);
     const next = BigInt.asUintN(64, platform.clockTick());
     const wait = next === 2n ** 64n - 1n ? Infinity : Number(next - platform.mtime()) / 10_000;
@@ -110,10 +115,13 @@ function runClock(): void {
 
 function runTimer(hart: number, rounds: number): void {
   for (let i = 0; i < rounds; i++) {
-    const distance = BigInt((i * 37) % 900);
+    const distance = BigInt((i * 37) % 300);
     platform.mmioWrite(hartBlock(hart), BigInt(0x2004000 + 8 * hart), 8, platform.mtime() + distance);
     waitForLine(hart, MTIP, () => false);
   }
+  Atomics.add(words, scratch / 4, 1);
+  Atomics.add(words, (CONTROL_BASE + CTL_CLOCK_WAKE) / 4, 1);
+  Atomics.notify(words, (CONTROL_BASE + CTL_CLOCK_WAKE) / 4);
 }
 
 function runFencer(hart: number, rounds: number): void {
@@ -132,6 +140,10 @@ function runFencer(hart: number, rounds: number): void {
   Atomics.store(words, (hartBlock(hart) + H_SLEEPING) / 4, 1);
 }
 
+Atomics.add(words, start / 4, 1);
+Atomics.notify(words, start / 4);
+for (let come; (come = Atomics.load(words, start / 4)) < threads;) Atomics.wait(words, start / 4, come);
+
 switch (job.role) {
   case 'hart':
     runHart(job.hart, job.slots, job.total);
@@ -143,7 +155,7 @@ switch (job.role) {
     runLocker(job.rounds);
     break;
   case 'clock':
-    runClock();
+    runClock(job.harts);
     break;
   case 'timer':
     runTimer(job.hart, job.rounds);
