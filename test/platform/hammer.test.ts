@@ -16,7 +16,7 @@ let board: Board;
 let workers: Worker[] = [];
 beforeAll(async () => {
   module = await compilePlatform();
-});
+}, 60_000);
 beforeEach(async () => {
   board = await Board.create(module);
 });

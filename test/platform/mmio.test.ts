@@ -51,7 +51,7 @@ let board: Board;
 let control: Worker | undefined;
 beforeAll(async () => {
   module = await compilePlatform();
-});
+}, 60_000);
 beforeEach(async () => {
   await control?.terminate();
   control = undefined;

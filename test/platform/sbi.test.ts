@@ -73,7 +73,7 @@ let module: WebAssembly.Module;
 let board: Board;
 beforeAll(async () => {
   module = await compilePlatform();
-});
+}, 60_000);
 beforeEach(async () => {
   board = await Board.create(module, HARTS);
   board.setLong(CONTROL_BASE + CTL_ENTRY, ENTRY);

@@ -40,7 +40,7 @@ let module: WebAssembly.Module;
 let board: Board;
 beforeAll(async () => {
   module = await compilePlatform();
-});
+}, 60_000);
 beforeEach(async () => {
   board = await Board.create(module);
 });
