@@ -1,6 +1,7 @@
 /** Running split queues by themselves, in this thread (virtio 1.3, section 2.7). */
 import { beforeEach, describe, expect, it } from 'vitest';
 
+import { RAM_SIZE_MAX } from '../../core/memory/create.ts';
 import { CHAIN_MAX } from '../../core/virtio/queue/descriptor-chain.ts';
 import type { DescriptorChain } from '../../core/virtio/queue/descriptor-chain.ts';
 import type { QueueFaultKind } from '../../core/virtio/queue/queue-fault.ts';
@@ -129,6 +130,38 @@ describe('buffers', () => {
       expect(driver.takeUsed()?.length).toBe(i);
     }
     expect(device.position).toEqual({ availIdx: (0xfffd + 20) & 0xffff, usedIdx: (0xfffd + 20) & 0xffff });
+  });
+});
+
+describe('the largest RAM', () => {
+  it('is served up to its last byte, with linear addresses up to 2^32', () => {
+    const large = makeGuest(RAM_SIZE_MAX / 2 ** 20);
+    const top = new GuestAllocator(large);
+    top.reset(large.end - 4096);
+    const driver = new MockQueue(top, { index: 0, size: 8 });
+    const position = { availIdx: 0, usedIdx: 0 };
+    const features = { indirect: true, eventIdx: false, notifyOnEmpty: false };
+    const device = new SplitQueue({
+      memory: large,
+      slot: SLOT,
+      config: { index: 0, size: 8, ...driver.areas, ...features, position, doorbell: 0 },
+      interrupt: () => interrupts++,
+    });
+    driver.addIndirect([
+      { address: large.end - 100, length: 50 },
+      { address: large.end - 50, length: 50, writable: true },
+    ]);
+    const chain = popped(device);
+    large.writeU8(large.end - 51, 0x51);
+    const last = new Uint8Array(1);
+    chain.readable.copyOut(49, last);
+    expect(last[0]).toBe(0x51);
+    chain.writable.copyIn(0, new Uint8Array(50).fill(7));
+    chain.writable.putByte(49, 8);
+    expect([large.readU8(large.end - 2), large.readU8(large.end - 1)]).toEqual([7, 8]);
+    device.push(chain, 50);
+    device.flush();
+    expect(driver.takeUsed()?.length).toBe(50);
   });
 });
 
