@@ -52,7 +52,7 @@ export class ChainParser {
   constructor({ memory, descriptorArea, size, indirect }: ChainParserOptions) {
     const buffer = memory.memory.buffer as SharedArrayBuffer;
     this.#memory = memory;
-    this.#words = new Uint32Array(buffer, 0, buffer.byteLength >>> 2);
+    this.#words = new Uint32Array(buffer, 0, buffer.byteLength / 4);
     this.#data = new DataView(buffer);
     this.#table = memory.linear(descriptorArea, size * VIRTQ_DESC_SIZE);
     this.#size = size;
