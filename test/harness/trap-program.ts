@@ -60,6 +60,7 @@ const COUNTS = RAM_PHYS + 0x7ff00;
 /** Free for programs: from here on, up to the end of RAM. */
 export const DATA = RAM_PHYS + 0x100000;
 const FINISHER_PASS = 0x5555;
+const FINISHER_FAIL = 0x13333;
 const MIB = 2 ** 20;
 const RAM_SIZE = 32 * MIB;
 
@@ -121,10 +122,12 @@ export class TrapProgram extends Program {
     if (options.others === undefined) this.label('sleep').op('wfi').op('jal', {}, 'sleep');
     else this.jump(options.others);
     this.label('hart0');
-    this.li(s10, LOG).li(s9, KEPT);
+    this.li(s10, LOG).li(s9, KEPT).la(s11, 'unexpected');
     this.setUp();
     this.op('jal', {}, 'begin');
     this.#handlers();
+    // A trap that no inMode() waits for.
+    this.label('unexpected').#stop(FINISHER_FAIL);
     this.label('begin');
   }
 
@@ -200,7 +203,8 @@ export class TrapProgram extends Program {
     this.la(t6, start).enter(mode, t6, after);
     this.label(start);
     code(this);
-    return this.op('ecall').label(after);
+    this.op('ecall').label(after);
+    return this.la(s11, 'unexpected');
   }
 
   /** Runs what is at an address (in a register) in a mode; the first trap leads to `after`. */
@@ -214,7 +218,8 @@ export class TrapProgram extends Program {
   /** Runs what is at a virtual address; it must end in a trap. */
   call(mode: ModeName, address: number | bigint): this {
     const after = this.unique('after');
-    return this.li(t6, address).enter(mode, t6, after).label(after);
+    this.li(t6, address).enter(mode, t6, after).label(after);
+    return this.la(s11, 'unexpected');
   }
 
   /** Notes a register's value. */
@@ -229,10 +234,14 @@ export class TrapProgram extends Program {
 
   /** Ends the program. */
   end(): this {
+    return this.#stop(FINISHER_PASS);
+  }
+
+  #stop(code: number): this {
     const { t0 } = reg;
     this.li(t6, COUNTS).op('sd', { rs1: t6, rs2: s10 }).op('sd', { rs1: t6, rs2: s9, imm: 8 });
     this.op('fence');
-    this.li(t6, TEST_PHYS).li(t0, FINISHER_PASS).op('sw', { rs1: t6, rs2: t0 });
+    this.li(t6, TEST_PHYS).li(t0, code).op('sw', { rs1: t6, rs2: t0 });
     const stop = this.unique('stop');
     return this.label(stop).op('jal', {}, stop);
   }
@@ -269,8 +278,16 @@ export async function runHere(
   bare.writeU64(COUNTS, 0n);
   prepare?.(bare);
   const value = await bare.run(limit);
-  if (value !== FINISHER_PASS) throw new Error(`the program ended with 0x${value.toString(16)}`);
-  return collect((address) => bare.readU64(address));
+  const result = collect((address) => bare.readU64(address));
+  if (value !== FINISHER_PASS) throw new Error(`the program ended with 0x${value.toString(16)}${lastTrap(result)}`);
+  return result;
+}
+
+function lastTrap({ traps }: Result): string {
+  const last = traps.at(-1);
+  return last === undefined
+    ? ''
+    : `; cause ${last.cause} at 0x${last.epc.toString(16)}, tval 0x${last.tval.toString(16)}`;
 }
 
 const QEMU = 'qemu-system-riscv64';
