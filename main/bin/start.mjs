@@ -99,8 +99,10 @@ async function findElectron() {
   };
   if (installed() === null) {
     const problem = await downloadElectron();
-    if (problem !== null || installed() === null)
-      return { reason: `Electron cannot be fetched: ${problem ?? 'nothing came'}` };
+    if (problem !== null || installed() === null) {
+      const why = problem ?? 'its installer left nothing';
+      return { reason: `Electron cannot be fetched: ${why}; ELECTRON_MIRROR names another download host` };
+    }
   }
   return { program: installed() };
 }

@@ -1,5 +1,6 @@
 /** `ringside serve`: the workstation in a browser. */
 import { constants } from 'node:os';
+import path from 'node:path';
 import { errorLine } from '../../core/errors.ts';
 import type { ServeOptions } from '../serve/index.ts';
 import { say } from './messages.ts';
@@ -62,6 +63,7 @@ export async function serveCommand(args: readonly string[]): Promise<number> {
   let quit!: (status: number) => void;
   const ended = new Promise<number>((resolve) => (quit = resolve));
   const serveOptions: ServeOptions = { ...options, onQuit: () => quit(0) };
+  if (options.home !== undefined) serveOptions.home = path.resolve(options.home);
   const server = await startServer(serveOptions);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => {
