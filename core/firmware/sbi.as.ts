@@ -26,7 +26,7 @@ import {
 export const SBI_CONTINUE = 0;
 /** The hart has stopped or suspended itself (H_HSM): wait, then sbiWake, then go on at H_PC. */
 export const SBI_STOP = 1;
-/** The machine ends (CTL_EXIT): park. */
+/** The machine ends (CTL_EXIT); the hart is stopped and need only wait. */
 export const SBI_EXIT = 2;
 /** A blocking console call could not proceed: execute the same ecall again (after looking at CTL_RUN and interrupts). */
 export const SBI_RETRY = 3;
@@ -227,7 +227,7 @@ function hsmCall(block: usize, fid: u64): i32 {
 
 // ---- system reset ---------------------------------------------------------------------------------------------
 
-function exitMachine(kind: i32, code: i32): i32 {
+function exitMachine(block: usize, kind: i32, code: i32): i32 {
   lock(SBI_LOCK);
   // The code is in place before the kind can be seen; the first caller's stays.
   if (atomic.load<i32>(CONTROL_BASE + CTL_EXIT) == EXIT_NONE) {
@@ -235,6 +235,8 @@ function exitMachine(kind: i32, code: i32): i32 {
     atomic.cmpxchg<i32>(CONTROL_BASE + CTL_EXIT, EXIT_NONE, kind);
   }
   unlock(SBI_LOCK);
+  // The call does not return: until the control thread has stopped the machine, this hart stands still.
+  atomic.store<i32>(block + H_HSM, HSM_STOPPED);
   callControl();
   return SBI_EXIT;
 }
@@ -244,8 +246,8 @@ function resetCall(block: usize, fid: u64): i32 {
   const type = <u32>argument(block, 0);
   const reason = <u32>argument(block, 1);
   if (type > RESET_WARM_REBOOT || reason > REASON_SYSTEM_FAILURE) return fail(block, ERR_INVALID_PARAM);
-  if (type != RESET_SHUTDOWN) return exitMachine(EXIT_RESET, reason);
-  return exitMachine(reason == REASON_SYSTEM_FAILURE ? EXIT_FAIL : EXIT_POWEROFF, reason);
+  if (type != RESET_SHUTDOWN) return exitMachine(block, EXIT_RESET, reason);
+  return exitMachine(block, reason == REASON_SYSTEM_FAILURE ? EXIT_FAIL : EXIT_POWEROFF, reason);
 }
 
 // ---- console --------------------------------------------------------------------------------------------------
@@ -338,7 +340,7 @@ function featureCall(block: usize, fid: u64): i32 {
 // ---- legacy extensions (SBI 0.1): a1 is preserved, a0 is the whole answer -------------------------------------
 
 function legacyCall(block: usize, eid: u64): i32 {
-  if (eid == EID_LEGACY_SHUTDOWN) return exitMachine(EXIT_POWEROFF, 0);
+  if (eid == EID_LEGACY_SHUTDOWN) return exitMachine(block, EXIT_POWEROFF, 0);
   let result: i64 = 0;
   if (eid == EID_LEGACY_SET_TIMER) {
     setTimer(block, argument(block, 0));

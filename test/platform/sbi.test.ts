@@ -321,6 +321,8 @@ describe('system reset', () => {
   ] as const)('%s ends the machine', (_name, [type, reason], expected) => {
     expect(call(SRST, 0n, type, reason).code).toBe(EXIT);
     expect(exit()).toEqual(expected);
+    // The hart runs no further.
+    expect(board.word(board.hart(0) + H_HSM)).toBe(STOPPED);
   });
 
   it('the first request stays', () => {
