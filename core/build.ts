@@ -16,13 +16,20 @@ const GENERATED = join(core, 'cpu/generated');
 
 function sources(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((f) => f.endsWith('.as.ts') || /cpu\/(isa|gen)\/.*\.ts$/.test(f) || f === 'worker/layout.ts' || f === 'build.ts')
+    .filter(
+      (f) => f.endsWith('.as.ts') || /cpu\/(isa|gen)\/.*\.ts$/.test(f) || f === 'worker/layout.ts' || f === 'build.ts',
+    )
     .sort();
 }
 
 function fingerprint(): string {
   const hash = createHash('sha256');
-  for (const f of sources(core)) hash.update(f).update('\0').update(readFileSync(join(core, f))).update('\0');
+  for (const f of sources(core))
+    hash
+      .update(f)
+      .update('\0')
+      .update(readFileSync(join(core, f)))
+      .update('\0');
   hash.update(readFileSync(join(root, 'node_modules/assemblyscript/package.json')));
   return hash.digest('hex');
 }
@@ -39,15 +46,32 @@ function writeIfChanged(file: string, text: string): void {
 
 /** Options of the AssemblyScript compiler; tests that compile parts of the engine use the same. */
 export const ASC_OPTIONS = [
-  '--runtime', 'stub',
+  '--runtime',
+  'stub',
   '--importMemory',
   '--sharedMemory',
-  '--initialMemory', String(RAM_OFFSET / 65536),
-  '--maximumMemory', '65536',
-  '--memoryBase', String(STATIC_BASE),
-  '--enable', 'threads', '--enable', 'simd', '--enable', 'relaxed-simd', '--enable', 'bulk-memory', '--enable', 'sign-extension',
-  '--disable', 'gc',
-  '-O3', '--noAssert', '--uncheckedBehavior', 'always',
+  '--initialMemory',
+  String(RAM_OFFSET / 65536),
+  '--maximumMemory',
+  '65536',
+  '--memoryBase',
+  String(STATIC_BASE),
+  '--enable',
+  'threads',
+  '--enable',
+  'simd',
+  '--enable',
+  'relaxed-simd',
+  '--enable',
+  'bulk-memory',
+  '--enable',
+  'sign-extension',
+  '--disable',
+  'gc',
+  '-O3',
+  '--noAssert',
+  '--uncheckedBehavior',
+  'always',
 ];
 
 export async function buildEngine(out: string): Promise<void> {
@@ -58,7 +82,10 @@ export async function buildEngine(out: string): Promise<void> {
   const asc = await import('assemblyscript/asc');
   const entry = relative(root, join(core, 'engine.as.ts'));
   const wat = process.env['RINGSIDE_ENGINE_WAT'] ? ['--textFile', relative(root, out.replace(/wasm$/, 'wat'))] : [];
-  const { error, stderr } = await asc.main([entry, '--baseDir', root, '-o', relative(root, out), ...wat, ...ASC_OPTIONS], {});
+  const { error, stderr } = await asc.main(
+    [entry, '--baseDir', root, '-o', relative(root, out), ...wat, ...ASC_OPTIONS],
+    {},
+  );
   const text = stderr.toString();
   if (text) process.stderr.write(text);
   if (error) throw new Error('the engine does not compile', { cause: error });

@@ -2,7 +2,6 @@
 import { readFile } from 'node:fs/promises';
 import { RingsideError } from './errors.ts';
 
-
 /** Exports of engine.wasm (core/engine.as.ts). */
 export interface Engine {
   /** Runs a hart until CTL_RUN is no longer RUN_RUNNING. Blocks: hart workers only. */

@@ -10,6 +10,9 @@ import type { HartWorkerData } from '../worker/hart.ts';
 import * as L from '../worker/layout.ts';
 import type { ControlPage } from './control-page.ts';
 
+/** How long a worker has to end by itself, ms. */
+const QUIT_LIMIT = 2000;
+
 /** A register access that the control thread serves. Throwing means an access fault. */
 export interface DeviceAccess {
   /** The value read; zero-extended. */
@@ -31,7 +34,7 @@ export class HartGroup {
   readonly #o: HartGroupOptions;
   readonly #workers: Worker[] = [];
   #parkedWaiters: (() => void)[] = [];
-  #ended = false;
+  #ended: Promise<void> | null = null;
 
   private constructor(options: HartGroupOptions) {
     this.#o = options;
@@ -42,6 +45,7 @@ export class HartGroup {
     const group = new HartGroup(options);
     const { module, memory, harts, control } = options;
     for (let hart = 0; hart < harts; hart++) control.store(control.hart(hart) + L.H_IS_PARKED, 1);
+    control.store(L.CONTROL_BASE + L.CTL_CLOCK_PARKED, 1);
     const clock: ClockWorkerData = { module, memory };
     const started = [group.#spawn('clock', new URL('../worker/clock.ts', import.meta.url), clock)];
     for (let hart = 0; hart < harts; hart++) {
@@ -63,9 +67,11 @@ export class HartGroup {
     return new Promise((resolve, reject) => {
       worker.once('message', () => resolve());
       worker.on('error', (cause) => {
-        const error = new RingsideError('internal', `${name} has crashed: ${errorLine(cause)}. Restart the VM.`, { cause });
+        const error = new RingsideError('internal', `${name} has crashed: ${errorLine(cause)}. Restart the VM.`, {
+          cause,
+        });
         reject(error);
-        if (!this.#ended) this.#o.onCrash(error);
+        if (this.#ended === null) this.#o.onCrash(error);
       });
       worker.on('exit', () => reject(new RingsideError('internal', `${name} ended before it was asked to.`)));
     });
@@ -77,19 +83,22 @@ export class HartGroup {
 
   #allParked(): boolean {
     const { control } = this.#o;
+    if (control.load(L.CONTROL_BASE + L.CTL_CLOCK_PARKED) !== 1) return false;
     return this.#indices.every((i) => control.load(control.hart(i) + L.H_IS_PARKED) === 1);
   }
 
-  /** Lets the harts run. */
+  /** Lets the harts run. Not once they are being ended. */
   run(): void {
-    const { control } = this.#o;
-    for (const i of this.#indices) control.store(control.hart(i) + L.H_IS_PARKED, 0);
-    control.setRun(L.RUN_RUNNING);
+    if (this.#ended === null) this.#o.control.setRun(L.RUN_RUNNING);
   }
 
-  /** Resolves when no hart executes guest code any more. Needs service() to be called as CTL_ATTENTION moves. */
+  /**
+   * Resolves when no hart executes guest code any more and no timer line moves, also because they have been ended. Needs
+   * service() to be called as CTL_ATTENTION moves.
+   */
   async park(): Promise<void> {
     const { control, engine } = this.#o;
+    if (this.#ended !== null) return this.#ended;
     control.setRun(L.RUN_PAUSED);
     for (const i of this.#indices) engine.kickHart(control.hart(i));
     if (this.#allParked()) return;
@@ -135,7 +144,7 @@ export class HartGroup {
 
   #finish(block: number, value: bigint, fault: number): void {
     this.#busy.delete(block);
-    if (!this.#ended) this.#answer(block, value, fault);
+    if (this.#ended === null) this.#answer(block, value, fault);
   }
 
   #answer(block: number, value: bigint, fault: number): void {
@@ -146,9 +155,12 @@ export class HartGroup {
     Atomics.notify(control.words, (block + L.H_MBOX_STATE) >> 2);
   }
 
-  /** Ends the workers. Harts should be parked; one that is not is cut off. */
-  async end(): Promise<void> {
-    this.#ended = true;
+  /** Ends the workers. Harts should be parked; one that is not is cut off. May be called twice. */
+  end(): Promise<void> {
+    return (this.#ended ??= this.#end());
+  }
+
+  async #end(): Promise<void> {
     const { control, engine } = this.#o;
     control.setRun(L.RUN_QUIT);
     for (const i of this.#indices) {
@@ -160,10 +172,11 @@ export class HartGroup {
       this.#workers.map(async (worker) => {
         const gone = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
         if (worker.threadId === -1) return;
-        const timer = setTimeout(() => void worker.terminate(), 2000);
+        const timer = setTimeout(() => void worker.terminate(), QUIT_LIMIT);
         await gone;
         clearTimeout(timer);
       }),
     );
+    for (const resolve of this.#parkedWaiters.splice(0)) resolve();
   }
 }

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
 import { machineConfig } from '../api/machine.ts';
 import type { MachineConfig, MachineConfigInput, MachineExit, MachineSnapshot, MachineState } from '../api/machine.ts';
 import { Chardev } from '../chardev/chardev.ts';
@@ -24,7 +25,17 @@ import { ControlPage } from './control-page.ts';
 import { HartGroup } from './hart-group.ts';
 import { hartSnapshots } from './hart-snapshot.ts';
 import { Peripherals } from './peripherals.ts';
-import { RAM_PHYS, RTC_IRQ, RTC_PHYS, RTC_SIZE, TEST_PHYS, TEST_SIZE, VIRTIO_PHYS, VIRTIO_SLOTS, VIRTIO_SLOT_SIZE } from './virt-map.ts';
+import {
+  RAM_PHYS,
+  RTC_IRQ,
+  RTC_PHYS,
+  RTC_SIZE,
+  TEST_PHYS,
+  TEST_SIZE,
+  VIRTIO_PHYS,
+  VIRTIO_SLOTS,
+  VIRTIO_SLOT_SIZE,
+} from './virt-map.ts';
 import { buildVirtFdt } from './virt-fdt.ts';
 
 export interface MachineOptions {
@@ -35,7 +46,7 @@ export interface MachineOptions {
 interface MachineEvents {
   state: [MachineState];
   exit: [MachineExit];
-  /** Something the user should know, one line. */
+  /** Something the user should know, one line. What is said before there is a listener waits for the first one. */
   message: [string];
 }
 
@@ -44,6 +55,10 @@ const NO_ADDON: HostSpec = { addon: { reason: 'the native addon was not asked fo
 /** Chardev numbers; the UART's is fixed in the engine. */
 const CHARDEV_SERIAL = 0;
 const CHARDEV_CONSOLE = 1;
+/** Messages kept for the first listener. */
+const EARLY_MESSAGES = 100;
+/** How long harts that call without a pause are served before the event loop has its turn, ms. */
+const SERVICE_TURN = 2;
 
 export class Machine extends EventEmitter<MachineEvents> {
   readonly config: MachineConfig;
@@ -69,6 +84,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   #queue: Promise<unknown> = Promise.resolve();
   #disposed: Promise<void> | null = null;
   #serviceStopped = false;
+  #earlyMessages: string[] = [];
 
   /**
    * Builds a machine: opens and locks its disks, loads what it boots, starts its workers. Nothing is left behind when it fails.
@@ -103,6 +119,10 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   private constructor(config: MachineConfig, memory: MachineMemory, engine: Engine, plan: BootPlan) {
     super();
+    (this as EventEmitter).on('newListener', (event) => {
+      // It is added after this.
+      if (event === 'message') queueMicrotask(() => this.#sayEarlyMessages());
+    });
     this.config = config;
     this.#memory = memory;
     this.#engine = engine;
@@ -137,7 +157,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       host,
       engine: this.#engine,
       chardev: this.#chardevs[CHARDEV_CONSOLE] ?? null,
-      onMessage: (text) => this.emit('message', text),
+      onMessage: (text) => this.#say(text),
       onStop: (reason) => this.#stopFor(reason),
     });
     this.#harts = await HartGroup.create({
@@ -149,7 +169,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       devices: { read: (a, s) => this.#read(a, s), write: (a, s, v) => this.#write(a, s, v) },
       onCrash: (error) => this.#crash(error),
     });
-    for (const warning of [...this.#memory.warnings, ...this.#peripherals.warnings]) this.emit('message', warning);
+    for (const warning of [...this.#memory.warnings, ...this.#peripherals.warnings]) this.#say(warning);
   }
 
   /** Puts RAM, boot ROM, board devices and harts into their power-on state. No hart runs. */
@@ -216,12 +236,19 @@ export class Machine extends EventEmitter<MachineEvents> {
     return this.#enqueue(async () => {
       this.#require('reset', 'running', 'paused', 'created');
       const wasRunning = this.#state === 'running';
-      if (wasRunning) await this.#halt();
-      await this.#peripherals.reset();
-      this.#powerOn();
-      this.#control.setClockBase(monotonicNow());
-      this.#ran = 0;
-      if (wasRunning) await this.#go();
+      try {
+        if (wasRunning) await this.#halt();
+        await this.#peripherals.reset();
+        this.#checkAlive();
+        this.#powerOn();
+        this.#control.setClockBase(monotonicNow());
+        this.#ran = 0;
+        if (wasRunning) await this.#go();
+      } catch (error) {
+        // Its harts stand still.
+        if (wasRunning && this.#disposed === null) this.#setState('paused');
+        throw error;
+      }
     });
   }
 
@@ -240,6 +267,7 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   async #go(): Promise<void> {
     await this.#peripherals.resume();
+    this.#checkAlive();
     this.#runningSince = monotonicNow();
     this.#control.setClockBase(this.#runningSince - this.#ran);
     this.#setState('running');
@@ -248,17 +276,34 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   async #halt(): Promise<void> {
     await this.#harts.park();
+    this.#checkAlive();
     if (this.#runningSince !== null) this.#ran += monotonicNow() - this.#runningSince;
     this.#runningSince = null;
     await this.#peripherals.pause();
+    this.#checkAlive();
   }
 
   #require(what: string, ...states: MachineState[]): void {
-    if (!states.includes(this.#state)) throw new RingsideError('bad-state', `cannot ${what} a VM that is ${this.#state}.`);
+    if (!states.includes(this.#state))
+      throw new RingsideError('bad-state', `cannot ${what} a VM that is ${this.#state}.`);
+  }
+
+  /** @throws RingsideError when the machine is ending: an operation may touch neither harts nor devices then */
+  #checkAlive(): void {
+    if (this.#disposed !== null) throw new RingsideError('bad-state', 'the VM has ended. Start it anew.');
   }
 
   #enqueue<T>(operation: () => Promise<T>): Promise<T> {
-    const run = this.#queue.then(operation);
+    const run = this.#queue.then(async () => {
+      this.#checkAlive();
+      try {
+        return await operation();
+      } catch (error) {
+        // What it stumbled over was the end.
+        this.#checkAlive();
+        throw error;
+      }
+    });
     this.#queue = run.catch(() => {});
     return run;
   }
@@ -269,11 +314,20 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.emit('state', state);
   }
 
+  #say(text: string): void {
+    if (this.listenerCount('message') > 0) this.emit('message', text);
+    else if (this.#earlyMessages.length < EARLY_MESSAGES) this.#earlyMessages.push(text);
+  }
+
+  #sayEarlyMessages(): void {
+    for (const text of this.#earlyMessages.splice(0)) this.emit('message', text);
+  }
+
   // ---- how it ends ---------------------------------------------------------------------------------------------
 
   #guestExit(exit: number, code: number): void {
     if (exit === L.EXIT_RESET && !this.config.noReboot) {
-      this.reset().catch((error: unknown) => this.emit('message', errorLine(error)));
+      this.reset().catch((error: unknown) => this.#say(errorLine(error)));
     } else if (exit === L.EXIT_RESET) {
       void this.#end({ reason: 'guest-reset', code: 0 }, 'shutdown');
     } else if (exit === L.EXIT_FAIL) {
@@ -284,13 +338,13 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   #crash(error: RingsideError): void {
-    this.emit('message', error.message);
+    this.#say(error.message);
     void this.#end({ reason: 'crash', code: 1, detail: error.message }, 'crashed');
   }
 
   /** A device asks for the machine to stop (werror=stop, a lost I/O worker): it is paused and can be resumed. */
   #stopFor(reason: string): void {
-    this.emit('message', reason);
+    this.#say(reason);
     this.pause().catch(() => {});
   }
 
@@ -331,11 +385,19 @@ export class Machine extends EventEmitter<MachineEvents> {
     const index = (L.CONTROL_BASE + L.CTL_ATTENTION) >> 2;
     // Keeps the event loop alive: a waiting promise does not.
     const alive = setInterval(() => {}, 2 ** 30);
+    let turn = monotonicNow();
     while (!this.#serviceStopped) {
       const seen = Atomics.load(words, index);
       this.#service();
       const wait = Atomics.waitAsync(words, index, seen);
-      if (wait.async) await wait.value;
+      if (wait.async) {
+        await wait.value;
+        turn = monotonicNow();
+      } else if (monotonicNow() - turn > SERVICE_TURN) {
+        // Harts that call again and again must not keep everything else waiting.
+        await setImmediate();
+        turn = monotonicNow();
+      }
     }
     clearInterval(alive);
   }
@@ -351,7 +413,8 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   #read(address: number, size: number): number | bigint | Promise<number | bigint> {
-    if (address >= VIRTIO_PHYS && address < VIRTIO_PHYS + VIRTIO_SLOTS * VIRTIO_SLOT_SIZE) return this.#peripherals.read(address, size);
+    if (address >= VIRTIO_PHYS && address < VIRTIO_PHYS + VIRTIO_SLOTS * VIRTIO_SLOT_SIZE)
+      return this.#peripherals.read(address, size);
     if (address >= TEST_PHYS && address < TEST_PHYS + TEST_SIZE) return this.#test.read(address - TEST_PHYS, size);
     if (address >= RTC_PHYS && address < RTC_PHYS + RTC_SIZE) return this.#rtc.read(address - RTC_PHYS, size);
     throw new RangeError('nothing is there');

@@ -4,7 +4,7 @@ import { openDisk } from '../block/open.ts';
 import type { OpenDisk } from '../block/open.ts';
 import type { Chardev } from '../chardev/chardev.ts';
 import type { Engine } from '../engine.ts';
-import { RingsideError } from '../errors.ts';
+import { errorLine, RingsideError } from '../errors.ts';
 import type { HostSpec } from '../host/host.ts';
 import { createHost } from '../host/node-host.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
@@ -57,7 +57,13 @@ export class Peripherals {
     this.#o = options;
     const { guest, engine, module, host, config } = options;
     this.#iothreads.push(
-      new IoThreadHandle({ guest: guest.handle, index: 0, engine: module, host, onCrash: (error) => this.#lost(error) }),
+      new IoThreadHandle({
+        guest: guest.handle,
+        index: 0,
+        engine: module,
+        host,
+        onCrash: (error) => this.#lost(error),
+      }),
     );
     this.#bus = new VirtioMmioBus({
       memory: guest,
@@ -78,7 +84,13 @@ export class Peripherals {
       const opened = openDisk({ file, format, readonly, discard, host: createHost(host) });
       this.#disks.push(opened);
       this.warnings.push(...opened.warnings);
-      const device = new BlkDevice({ id, disk: opened.disk, werror, rerror, ...(serial === undefined ? {} : { serial }) });
+      const device = new BlkDevice({
+        id,
+        disk: opened.disk,
+        werror,
+        rerror,
+        ...(serial === undefined ? {} : { serial }),
+      });
       await this.#bus.attach(device, { ...(slot === undefined ? {} : { slot }), ...(legacy ? { legacy } : {}) });
     }
     if (chardev !== null) await this.#bus.attach(new ConsoleDevice({ id: 'console0', chardev }));
@@ -137,9 +149,14 @@ export class Peripherals {
         // A host write-back cache outlives us, but not a power cut: the user has ended the VM and expects it to be safe.
         if (!disk.readonly) disk.flush();
       } catch (error) {
-        this.#o.onMessage(`${disk.file}: ${(error as Error).message} What was not flushed may be lost.`);
+        this.#o.onMessage(`${errorLine(error)} What was not flushed may be lost.`);
       }
-      disk.close();
+      try {
+        disk.close();
+      } catch (error) {
+        // Closed all the same; some file systems report here what they could not write.
+        this.#o.onMessage(`"${disk.file}" was not closed cleanly: ${errorLine(error)}.`);
+      }
     }
   }
 

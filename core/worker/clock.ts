@@ -2,7 +2,18 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { instantiateEngine } from '../engine.ts';
 import {
-  CONTROL_BASE, CTL_CLOCK_WAKE, CTL_HARTS, CTL_RUN, HART_BASE, HART_STRIDE, H_POLL, H_SLEEPING, RUN_QUIT, RUN_RUNNING,
+  CONTROL_BASE,
+  CTL_ATTENTION,
+  CTL_CLOCK_PARKED,
+  CTL_CLOCK_WAKE,
+  CTL_HARTS,
+  CTL_RUN,
+  HART_BASE,
+  HART_STRIDE,
+  H_POLL,
+  H_SLEEPING,
+  RUN_QUIT,
+  RUN_RUNNING,
 } from './layout.ts';
 
 export interface ClockWorkerData {
@@ -14,6 +25,8 @@ const { module, memory } = workerData as ClockWorkerData;
 const words = new Int32Array(memory.buffer);
 const RUN = (CONTROL_BASE + CTL_RUN) >> 2;
 const WAKE = (CONTROL_BASE + CTL_CLOCK_WAKE) >> 2;
+const PARKED = (CONTROL_BASE + CTL_CLOCK_PARKED) >> 2;
+const ATTENTION = (CONTROL_BASE + CTL_ATTENTION) >> 2;
 const NEVER = 2n ** 64n - 1n;
 
 const engine = await instantiateEngine(module, memory);
@@ -38,16 +51,33 @@ function heartbeat(): boolean {
   return awake;
 }
 
+/**
+ * One turn of the clock. Whoever pauses stores CTL_RUN first and then looks at CTL_CLOCK_PARKED: either it sees the turn
+ * going on, or the turn sees the pause.
+ * @returns the next deadline in mtime
+ */
+function turn(): bigint {
+  Atomics.store(words, PARKED, 0);
+  const deadline = Atomics.load(words, RUN) === RUN_RUNNING ? BigInt.asUintN(64, engine.clockTick()) : NEVER;
+  Atomics.store(words, PARKED, 1);
+  if (Atomics.load(words, RUN) !== RUN_RUNNING) {
+    Atomics.add(words, ATTENTION, 1);
+    Atomics.notify(words, ATTENTION);
+  }
+  return deadline;
+}
+
 for (;;) {
+  // Whoever changes CTL_RUN bumps CTL_CLOCK_WAKE behind it, so that is read first: a change seen by neither cannot be.
+  const wake = Atomics.load(words, WAKE);
   const state = Atomics.load(words, RUN);
   if (state === RUN_QUIT) break;
-  const wake = Atomics.load(words, WAKE);
   if (state !== RUN_RUNNING) {
-    // Time stands still; whoever changes CTL_RUN bumps CTL_CLOCK_WAKE.
-    Atomics.wait(words, WAKE, wake, 1000);
+    // Time stands still.
+    Atomics.wait(words, WAKE, wake);
     continue;
   }
-  const deadline = BigInt.asUintN(64, engine.clockTick());
+  const deadline = turn();
   // 10,000 ticks a millisecond.
   const due = deadline === NEVER ? Infinity : Number(deadline - BigInt.asUintN(64, engine.mtime())) / 10_000;
   if (due <= 0) continue;

@@ -2,7 +2,15 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { instantiateEngine } from '../engine.ts';
 import {
-  CONTROL_BASE, CTL_ATTENTION, CTL_PARKED, CTL_RUN, HART_BASE, HART_STRIDE, H_IS_PARKED, RUN_PAUSED, RUN_QUIT, RUN_RUNNING,
+  CONTROL_BASE,
+  CTL_ATTENTION,
+  CTL_RUN,
+  HART_BASE,
+  HART_STRIDE,
+  H_IS_PARKED,
+  RUN_PAUSED,
+  RUN_QUIT,
+  RUN_RUNNING,
 } from './layout.ts';
 
 export interface HartWorkerData {
@@ -14,7 +22,6 @@ export interface HartWorkerData {
 const { module, memory, hart } = workerData as HartWorkerData;
 const words = new Int32Array(memory.buffer);
 const RUN = (CONTROL_BASE + CTL_RUN) >> 2;
-const PARKED = (CONTROL_BASE + CTL_PARKED) >> 2;
 const ATTENTION = (CONTROL_BASE + CTL_ATTENTION) >> 2;
 const IS_PARKED = (HART_BASE + hart * HART_STRIDE + H_IS_PARKED) >> 2;
 
@@ -24,16 +31,17 @@ parentPort?.postMessage('ready');
 for (;;) {
   const state = Atomics.load(words, RUN);
   if (state === RUN_QUIT) break;
-  if (state === RUN_RUNNING) {
-    Atomics.store(words, IS_PARKED, 0);
-    engine.runHart(hart);
-    Atomics.store(words, IS_PARKED, 1);
-    Atomics.add(words, PARKED, 1);
-    // The control thread waits for all harts to have parked.
-    Atomics.add(words, ATTENTION, 1);
-    Atomics.notify(words, ATTENTION);
-  } else {
+  if (state !== RUN_RUNNING) {
     Atomics.wait(words, RUN, RUN_PAUSED);
+    continue;
   }
+  // Whoever pauses stores CTL_RUN first and then looks at H_IS_PARKED: either it sees the hart not parked, or the hart
+  // sees the pause. A run that is over before it was noticed leaves the hart parked.
+  Atomics.store(words, IS_PARKED, 0);
+  if (Atomics.load(words, RUN) === RUN_RUNNING) engine.runHart(hart);
+  Atomics.store(words, IS_PARKED, 1);
+  // The control thread waits for all harts to have parked.
+  Atomics.add(words, ATTENTION, 1);
+  Atomics.notify(words, ATTENTION);
 }
 parentPort?.close();

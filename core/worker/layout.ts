@@ -63,8 +63,8 @@ export const CTL_FDT_ADDR = 64;
 export const CTL_ENTRY = 72;
 /** i32: hart id that boots first under the built-in SBI. */
 export const CTL_BOOT_HART = 80;
-/** i32 atomic: count of harts that have parked since CTL_RUN left RUN_RUNNING. */
-export const CTL_PARKED = 84;
+/** i32 atomic: 1 while the clock worker computes no timer line. As H_IS_PARKED of a hart. */
+export const CTL_CLOCK_PARKED = 84;
 /** i32: number of virtio-mmio slots that exist on the board (8). */
 export const CTL_VIRTIO_SLOTS = 88;
 

@@ -97,7 +97,8 @@ function narrowSwitch(): string {
   for (let quadrant = 0; quadrant < 3; quadrant++) {
     for (let f3 = 0; f3 < 8; f3++) {
       const group = DECODE_NARROW.filter((c) => (c.match & 3) === quadrant && c.match >> 13 === f3);
-      if (group.length > 0) out.push(`case ${(quadrant << 3) | f3}:`, ...group.map((c) => '  ' + narrowCase(c)), '  break;');
+      if (group.length > 0)
+        out.push(`case ${(quadrant << 3) | f3}:`, ...group.map((c) => '  ' + narrowCase(c)), '  break;');
     }
   }
   out.push('}');

@@ -30,21 +30,39 @@ function printOp(op: string, a: string[]): string {
   const plain = PRINT[name];
   if (plain !== undefined) return plain(x, y);
   switch (name) {
-    case 'shr_u': return `${type}(${u}(${x}) >> ${u}(${y}))`;
-    case 'lt_u': return `i32(${u}(${x}) < ${u}(${y}))`;
-    case 'ge_u': return `i32(${u}(${x}) >= ${u}(${y}))`;
-    case 'div_u': return `${type}(${u}(${x}) / ${u}(${y}))`;
-    case 'rem_u': return `${type}(${u}(${x}) % ${u}(${y}))`;
-    case 'rotl': case 'rotr': return `${name}<${type}>(${x}, ${y})`;
-    case 'clz': case 'ctz': case 'popcnt': return `${name}<${type}>(${x})`;
-    case 'eqz': return `i32(${x} == 0)`;
-    case 'extend8_s': return `i64(i8(${x}))`;
-    case 'extend16_s': return `i64(i16(${x}))`;
-    case 'extend32_s': return `i64(i32(${x}))`;
-    case 'wrap_i64': return `i32(${x})`;
-    case 'extend_i32_s': return `i64(i32(${x}))`;
-    case 'extend_i32_u': return `i64(u32(${x}))`;
-    default: throw new Error(`no way to print ${op}`);
+    case 'shr_u':
+      return `${type}(${u}(${x}) >> ${u}(${y}))`;
+    case 'lt_u':
+      return `i32(${u}(${x}) < ${u}(${y}))`;
+    case 'ge_u':
+      return `i32(${u}(${x}) >= ${u}(${y}))`;
+    case 'div_u':
+      return `${type}(${u}(${x}) / ${u}(${y}))`;
+    case 'rem_u':
+      return `${type}(${u}(${x}) % ${u}(${y}))`;
+    case 'rotl':
+    case 'rotr':
+      return `${name}<${type}>(${x}, ${y})`;
+    case 'clz':
+    case 'ctz':
+    case 'popcnt':
+      return `${name}<${type}>(${x})`;
+    case 'eqz':
+      return `i32(${x} == 0)`;
+    case 'extend8_s':
+      return `i64(i8(${x}))`;
+    case 'extend16_s':
+      return `i64(i16(${x}))`;
+    case 'extend32_s':
+      return `i64(i32(${x}))`;
+    case 'wrap_i64':
+      return `i32(${x})`;
+    case 'extend_i32_s':
+      return `i64(i32(${x}))`;
+    case 'extend_i32_u':
+      return `i64(u32(${x}))`;
+    default:
+      throw new Error(`no way to print ${op}`);
   }
 }
 
@@ -53,17 +71,28 @@ const REG_SLOT = { rd: 2, rs1: 4, rs2: 6, rs3: 10 } as const;
 function print(e: Expr, insn: Insn): string {
   const go = (x: Expr): string => print(x, insn);
   switch (e.k) {
-    case 'reg': return `load<i64>(block + load<u16>(ip, ${REG_SLOT[e.reg]}))`;
-    case 'imm': return 'i64(load<i32>(ip, 8))';
-    case 'rm': return 'mode';
-    case 'pc': return `i64(${PC})`;
-    case 'next': throw new Error('next is printed by its statement');
-    case 'const': return e.type === 'i64' ? `i64(${BigInt.asIntN(64, e.value)})` : `i32(${e.value})`;
-    case 'op': return printOp(e.op, e.a.map(go));
-    case 'select': return `select<${e.type}>(${go(e.a)}, ${go(e.b)}, ${go(e.cond)} != 0)`;
-    case 'if': return `(${go(e.cond)} != 0 ? ${go(e.a)} : ${go(e.b)})`;
-    case 'call': return `i64(${e.fn}(${e.a.map((x) => (x.type === 'i64' ? `u64(${go(x)})` : go(x))).join(', ')}))`;
-    case 'tmp': return `t${e.id}`;
+    case 'reg':
+      return `load<i64>(block + load<u16>(ip, ${REG_SLOT[e.reg]}))`;
+    case 'imm':
+      return 'i64(load<i32>(ip, 8))';
+    case 'rm':
+      return 'mode';
+    case 'pc':
+      return `i64(${PC})`;
+    case 'next':
+      throw new Error('next is printed by its statement');
+    case 'const':
+      return e.type === 'i64' ? `i64(${BigInt.asIntN(64, e.value)})` : `i32(${e.value})`;
+    case 'op':
+      return printOp(e.op, e.a.map(go));
+    case 'select':
+      return `select<${e.type}>(${go(e.a)}, ${go(e.b)}, ${go(e.cond)} != 0)`;
+    case 'if':
+      return `(${go(e.cond)} != 0 ? ${go(e.a)} : ${go(e.b)})`;
+    case 'call':
+      return `i64(${e.fn}(${e.a.map((x) => (x.type === 'i64' ? `u64(${go(x)})` : go(x))).join(', ')}))`;
+    case 'tmp':
+      return `t${e.id}`;
   }
 }
 
@@ -100,8 +129,10 @@ function printStmt(s: Stmt, h: Handler): string {
   const { insn, length, local } = h;
   const go = (e: Expr): string => print(e, insn);
   switch (s.s) {
-    case 'let': return `const t${s.id} = ${go(s.e)};`;
-    case 'set': return SET_RD(go(s.e));
+    case 'let':
+      return `const t${s.id} = ${go(s.e)};`;
+    case 'set':
+      return SET_RD(go(s.e));
     case 'load': {
       const [signed, unsigned] = LOAD_TYPE[s.bytes];
       const type = s.signed ? signed : unsigned;

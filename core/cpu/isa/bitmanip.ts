@@ -1,6 +1,28 @@
 /** Zba, Zbb, Zbc, Zbs (unprivileged manual, chapter "B"). */
 import {
-  add, and, call, extS, extU, geS, geU, i64, imm, ltS, ltU, not, op, or, rs1, rs2, select, set, shl, shrU, wrap, xor, zext32,
+  add,
+  and,
+  call,
+  extS,
+  extU,
+  geS,
+  geU,
+  i64,
+  imm,
+  ltS,
+  ltU,
+  not,
+  op,
+  or,
+  rs1,
+  rs2,
+  select,
+  set,
+  shl,
+  shrU,
+  wrap,
+  xor,
+  zext32,
 } from './dsl.ts';
 import type { Expr, Insn } from './dsl.ts';
 import { OP, R, R1, SH5, SH6 } from './formats.ts';

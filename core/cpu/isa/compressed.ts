@@ -2,7 +2,15 @@
 import { f, fc, immField, x, xc, xfix } from './dsl.ts';
 import type { Compressed, ImmField, Operands } from './dsl.ts';
 
-function c(name: string, base: string, mask: number, match: number, syntax: string, operands: Operands, ...nonzero: number[]): Compressed {
+function c(
+  name: string,
+  base: string,
+  mask: number,
+  match: number,
+  syntax: string,
+  operands: Operands,
+  ...nonzero: number[]
+): Compressed {
   return { name, ext: 'c', mask, match, base, operands, syntax, nonzero };
 }
 const u = (width: number, ...s: [number, number, number][]): ImmField => immField(false, width, ...s);
@@ -26,7 +34,15 @@ const IMM_BITS = 0x107c;
 
 export const compressed: Compressed[] = [
   // Quadrant 0
-  c('c.addi4spn', 'addi', F3, 0x0000, 'rd,sp,imm', { rd: xc(2), rs1: xfix(2), imm: u(10, [12, 11, 4], [10, 7, 6], [6, 6, 2], [5, 5, 3]) }, 0x1fe0),
+  c(
+    'c.addi4spn',
+    'addi',
+    F3,
+    0x0000,
+    'rd,sp,imm',
+    { rd: xc(2), rs1: xfix(2), imm: u(10, [12, 11, 4], [10, 7, 6], [6, 6, 2], [5, 5, 3]) },
+    0x1fe0,
+  ),
   c('c.fld', 'fld', F3, 0x2000, 'rd,imm(rs1)', { rd: fc(2), rs1: xc(7), imm: LD_OFF }),
   c('c.lw', 'lw', F3, 0x4000, 'rd,imm(rs1)', { rd: xc(2), rs1: xc(7), imm: LW_OFF }),
   c('c.ld', 'ld', F3, 0x6000, 'rd,imm(rs1)', { rd: xc(2), rs1: xc(7), imm: LD_OFF }),
@@ -37,7 +53,15 @@ export const compressed: Compressed[] = [
   c('c.addi', 'addi', F3, 0x0001, 'rd,imm', { rd: x(7), rs1: x(7), imm: IMM6 }),
   c('c.addiw', 'addiw', F3, 0x2001, 'rd,imm', { rd: x(7), rs1: x(7), imm: IMM6 }, RD),
   c('c.li', 'addi', F3, 0x4001, 'rd,imm', { rd: x(7), rs1: xfix(0), imm: IMM6 }),
-  c('c.addi16sp', 'addi', 0xef83, 0x6101, 'sp,imm', { rd: xfix(2), rs1: xfix(2), imm: s(10, [12, 12, 9], [4, 3, 7], [5, 5, 6], [2, 2, 5], [6, 6, 4]) }, IMM_BITS),
+  c(
+    'c.addi16sp',
+    'addi',
+    0xef83,
+    0x6101,
+    'sp,imm',
+    { rd: xfix(2), rs1: xfix(2), imm: s(10, [12, 12, 9], [4, 3, 7], [5, 5, 6], [2, 2, 5], [6, 6, 4]) },
+    IMM_BITS,
+  ),
   c('c.lui', 'lui', F3, 0x6001, 'rd,imm', { rd: x(7), imm: s(18, [12, 12, 17], [6, 2, 12]) }, IMM_BITS),
   c('c.srli', 'srli', 0xec03, 0x8001, 'rd,imm', { rd: xc(7), rs1: xc(7), imm: SHAMT }),
   c('c.srai', 'srai', 0xec03, 0x8401, 'rd,imm', { rd: xc(7), rs1: xc(7), imm: SHAMT }),

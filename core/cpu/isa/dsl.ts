@@ -105,7 +105,8 @@ export type Stmt =
   | { s: 'system'; fn: string };
 
 /** A register field: `width` bits at bit `lo`, plus `base`; or a fixed register. */
-export type RegField = { file: 'x' | 'f'; lo: number; width: number; base: number } | { file: 'x' | 'f'; fixed: number };
+export type RegField =
+  { file: 'x' | 'f'; lo: number; width: number; base: number } | { file: 'x' | 'f'; fixed: number };
 
 /** Segments [from bit hi, to bit lo, placed at bit], value's width in bits, signed or not. */
 export type ImmField = { segments: [number, number, number][]; width: number; signed: boolean };

@@ -59,7 +59,16 @@ export const fd: Insn[] = [
 /** Index of fli's constant: the rs1 field. */
 const FLI_FIELD = immField(false, 5, [19, 15, 0]);
 const fli = (name: string, f7: number, fn: string): Insn =>
-  insn('zfa', name, 0xfff0707f, (f7 << 25) | (1 << 20) | OP.OP_FP, { rd: f(7), imm: FLI_FIELD }, 'rd,imm', [set(call(fn, wrap(imm)))], { fp: 'write' });
+  insn(
+    'zfa',
+    name,
+    0xfff0707f,
+    (f7 << 25) | (1 << 20) | OP.OP_FP,
+    { rd: f(7), imm: FLI_FIELD },
+    'rd,imm',
+    [set(call(fn, wrap(imm)))],
+    { fp: 'write' },
+  );
 
 export const zfa: Insn[] = [
   fli('fli.s', 0x78, 'fliS'),
@@ -72,7 +81,14 @@ export const zfa: Insn[] = [
     FP('zfa', `fleq.${s}`, 0x50 | fmt, 4, 'f', XFF, set(call(`fleq${S}`, rs1, rs2))),
     FP('zfa', `fltq.${s}`, 0x50 | fmt, 5, 'f', XFF, set(call(`fltq${S}`, rs1, rs2))),
   ]),
-  insn('zfa', 'fcvtmod.w.d', 0xfff0707f, (0x61 << 25) | (8 << 20) | (1 << 12) | OP.OP_FP, { rd: { file: 'x', lo: 7, width: 5, base: 0 }, rs1: f(15) }, 'rd,rs1,rtz', [
-    set(call('fcvtmodWD', rs1)),
-  ], { fp: 'write' }),
+  insn(
+    'zfa',
+    'fcvtmod.w.d',
+    0xfff0707f,
+    (0x61 << 25) | (8 << 20) | (1 << 12) | OP.OP_FP,
+    { rd: { file: 'x', lo: 7, width: 5, base: 0 }, rs1: f(15) },
+    'rd,rs1,rtz',
+    [set(call('fcvtmodWD', rs1))],
+    { fp: 'write' },
+  ),
 ];

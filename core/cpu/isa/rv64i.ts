@@ -1,14 +1,42 @@
 /** RV64I, Zifencei, Zicsr and the privileged instructions (unprivileged manual ch. 2, 4, 6, 7; privileged manual 3.3, 12.2). */
 import {
-  add, and, call, eq, geS, geU, i64, imm, ltS, ltU, ne, op, or, pc, rs1, rs2, select, set, sext32, shl, shrS, shrU, sub, wrap, extS,
-  extU, xor, immField, x,
+  add,
+  and,
+  call,
+  eq,
+  geS,
+  geU,
+  i64,
+  imm,
+  ltS,
+  ltU,
+  ne,
+  op,
+  or,
+  pc,
+  rs1,
+  rs2,
+  select,
+  set,
+  sext32,
+  shl,
+  shrS,
+  shrU,
+  sub,
+  wrap,
+  extS,
+  extU,
+  xor,
+  immField,
+  x,
 } from './dsl.ts';
 import type { Expr, Insn } from './dsl.ts';
 import { B, I, insn, J, LOAD, OP, R, SH5, SH6, STORE, SYS, U } from './formats.ts';
 
 const bool = (e: Expr): Expr => extU(e);
 const addw = (a: Expr, b: Expr): Expr => sext32(add(a, b));
-const shift32 = (name: 'i32.shl' | 'i32.shr_s' | 'i32.shr_u', a: Expr, b: Expr): Expr => extS(op(name, wrap(a), wrap(b)));
+const shift32 = (name: 'i32.shl' | 'i32.shr_s' | 'i32.shr_u', a: Expr, b: Expr): Expr =>
+  extS(op(name, wrap(a), wrap(b)));
 
 export const rv64i: Insn[] = [
   U('i', 'lui', OP.LUI, set(imm)),
@@ -103,20 +131,40 @@ export const system: Insn[] = [
   SYS('zicboz', 'cbo.zero', 0xfff07fff, 0x0040200f, 'execCbo', '(rs1)', { rs1: x(15) }),
 ];
 
-const AMO = (name: string, f5: number, amo: 'swap' | 'add' | 'and' | 'or' | 'xor' | 'min' | 'max' | 'minu' | 'maxu'): Insn[] =>
+const AMO = (
+  name: string,
+  f5: number,
+  amo: 'swap' | 'add' | 'and' | 'or' | 'xor' | 'min' | 'max' | 'minu' | 'maxu',
+): Insn[] =>
   ([4, 8] as const).map((bytes) =>
-    insn('a', `${name}.${bytes === 4 ? 'w' : 'd'}`, 0xf800707f, (f5 << 27) | (bytes === 4 ? 0x2000 : 0x3000) | OP.AMO,
-      { rd: x(7), rs1: x(15), rs2: x(20) }, 'rd,rs2,(rs1)', [{ s: 'amo', op: amo, bytes }]));
+    insn(
+      'a',
+      `${name}.${bytes === 4 ? 'w' : 'd'}`,
+      0xf800707f,
+      (f5 << 27) | (bytes === 4 ? 0x2000 : 0x3000) | OP.AMO,
+      { rd: x(7), rs1: x(15), rs2: x(20) },
+      'rd,rs2,(rs1)',
+      [{ s: 'amo', op: amo, bytes }],
+    ),
+  );
 
 export const rv64a: Insn[] = [
   ...([4, 8] as const).flatMap((bytes): Insn[] => {
     const suffix = bytes === 4 ? 'w' : 'd';
     const f3 = bytes === 4 ? 0x2000 : 0x3000;
     return [
-      insn('a', `lr.${suffix}`, 0xf9f0707f, (2 << 27) | f3 | OP.AMO, { rd: x(7), rs1: x(15) }, 'rd,(rs1)', [{ s: 'loadReserved', bytes }]),
-      insn('a', `sc.${suffix}`, 0xf800707f, (3 << 27) | f3 | OP.AMO, { rd: x(7), rs1: x(15), rs2: x(20) }, 'rd,rs2,(rs1)', [
-        { s: 'storeConditional', bytes },
+      insn('a', `lr.${suffix}`, 0xf9f0707f, (2 << 27) | f3 | OP.AMO, { rd: x(7), rs1: x(15) }, 'rd,(rs1)', [
+        { s: 'loadReserved', bytes },
       ]),
+      insn(
+        'a',
+        `sc.${suffix}`,
+        0xf800707f,
+        (3 << 27) | f3 | OP.AMO,
+        { rd: x(7), rs1: x(15), rs2: x(20) },
+        'rd,rs2,(rs1)',
+        [{ s: 'storeConditional', bytes }],
+      ),
     ];
   }),
   ...AMO('amoswap', 1, 'swap'),

@@ -5,7 +5,18 @@ import type { Compressed, Insn } from './dsl.ts';
 import { fd, zfa } from './fp.ts';
 import { rv64a, rv64i, rv64m, system } from './rv64i.ts';
 
-export const INSTRUCTIONS: readonly Insn[] = [...rv64i, ...system, ...rv64m, ...rv64a, ...fd, ...zfa, ...zba, ...zbb, ...zbc, ...zbs];
+export const INSTRUCTIONS: readonly Insn[] = [
+  ...rv64i,
+  ...system,
+  ...rv64m,
+  ...rv64a,
+  ...fd,
+  ...zfa,
+  ...zba,
+  ...zbb,
+  ...zbc,
+  ...zbs,
+];
 export const COMPRESSED: readonly Compressed[] = compressed;
 
 export const BY_NAME: ReadonlyMap<string, Insn> = new Map(INSTRUCTIONS.map((i) => [i.name, i]));
