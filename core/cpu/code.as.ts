@@ -13,7 +13,8 @@ import {
   CODE_BASE, CODE_SIZE, H_CODE_COUNT, H_CODE_DIR, H_CODE_NEXT, H_CODE_START, H_EPOCH, H_ITLB, H_PRIV, H_STAT_DECODED,
 } from '../worker/layout';
 import { decodeNarrow, decodeWide, OP_PAGE_END, OP_STRADDLE } from './generated/decode.as';
-import { fetchContext, linearAddress, translateFetch } from './mmu.as';
+import { fetchContext, fetchIsPartial, linearAddress, translateFetch } from './mmu.as';
+import { pmpAllows } from './pmp.as';
 import { ACCESS_FETCH, CAUSE_FETCH_ACCESS, fault, raise } from './state.as';
 
 const ITLB_ENTRIES = 1024;
@@ -99,7 +100,10 @@ function codePage(block: usize, pa: u64, source: usize): usize {
   return page;
 }
 
-/** Slots of the page that holds `va`, through a translation; 0 with `fault` set. Called when the instruction TLB misses. */
+/**
+ * Slots of the page that holds `va`, through a translation; 0 with `fault` set. Called when the instruction TLB misses. With
+ * `fetchIsPartial` set only what lies at `va` may be used: see decodeAlone.
+ */
 export function fetchPage(block: usize, va: u64): usize {
   const pa = translateFetch(block, va, load<i32>(block + H_PRIV));
   if (fault) return 0;
@@ -110,6 +114,7 @@ export function fetchPage(block: usize, va: u64): usize {
     return 0;
   }
   const page = codePage(block, pagePa, source);
+  if (fetchIsPartial) return page;
   const entry = block + H_ITLB + (<usize>((va >> 12) & (ITLB_ENTRIES - 1)) << 4);
   store<u64>(entry, (va & ~(<u64>4095)) | fetchContext);
   store<u32>(entry, <u32>page, 8);
@@ -135,6 +140,28 @@ export function decodeStraddling(block: usize, scratch: usize, pc: u64, page: us
   const next = fetchPage(block, pc + 2);
   if (next == 0) return false;
   decodeWide(scratch, low | (<u32>load<u16>(next, COPY) << 16), 0, false);
+  store<u16>(scratch, OP_PAGE_END, 32);
+  return true;
+}
+
+/**
+ * Decodes the one instruction at `pc` into a scratch slot, for a page of which only parts may be executed (its first halfword
+ * may); false with `fault` set when the rest of it may not.
+ */
+export function decodeAlone(block: usize, scratch: usize, pc: u64, page: usize): bool {
+  const offset = <usize>(pc & 4095);
+  const low: u32 = load<u16>(page + offset, COPY);
+  if ((low & 3) != 3) {
+    decodeNarrow(scratch, low, 0, false);
+    store<u16>(scratch, OP_PAGE_END, 16);
+    return true;
+  }
+  if (offset == 4094) return decodeStraddling(block, scratch, pc, page);
+  if (!pmpAllows(block, load<u64>(page, META_PA) + offset + 2, 2, ACCESS_FETCH, load<i32>(block + H_PRIV))) {
+    raise(block, CAUSE_FETCH_ACCESS, pc + 2);
+    return false;
+  }
+  decodeWide(scratch, low | (<u32>load<u16>(page + offset + 2, COPY) << 16), 0, false);
   store<u16>(scratch, OP_PAGE_END, 32);
   return true;
 }

@@ -2,7 +2,7 @@
 import {
   CONTROL_BASE, CTL_FIRMWARE, FIRMWARE_SBI, H_BARRIER, H_MENVCFG, H_MEPC, H_MSTATUS, H_PC, H_PRIV, H_SENVCFG, H_SEPC, H_STAT_WFI,
 } from '../worker/layout';
-import { sbiCall } from '../firmware/sbi.as';
+import { SBI_CONTINUE, SBI_FAULT, SBI_RETRY, sbiCall } from '../firmware/sbi.as';
 import { newEpoch, staleEpoch } from './code.as';
 import { csrIllegal, csrRead, csrRefresh, csrWrite, setTouched } from './csr.as';
 import { blockAddress, flushPage, flushSpaces, refreshContexts } from './mmu.as';
@@ -65,7 +65,15 @@ export function execEcall(block: usize, insn: u32, pc: u64): i32 {
   const priv = load<i32>(block + H_PRIV);
   if (priv == PRIV_S && load<i32>(CONTROL_BASE + CTL_FIRMWARE) == FIRMWARE_SBI) {
     store<u64>(block + H_PC, pc + 4);
-    return sbiCall(block) == 0 ? SYS_REFRESH : SYS_LEAVE;
+    switch (sbiCall(block)) {
+      case SBI_CONTINUE: return SYS_REFRESH;
+      case SBI_FAULT: return SYS_FAULT;
+      case SBI_RETRY:
+        // The call could not be served yet (the console is full): it is made again.
+        store<u64>(block + H_PC, pc);
+        return SYS_PC;
+      default: return SYS_LEAVE;
+    }
   }
   raise(block, CAUSE_ECALL_U + priv, 0);
   return SYS_FAULT;

@@ -9,7 +9,7 @@ import {
   CONTROL_BASE, CTL_RAM_SIZE, H_DTLB, H_ITLB, H_MENVCFG, H_MSTATUS, H_NEXT_CONTEXT, H_PRIV, H_SATP, H_SPACES, H_STAT_TLB_MISS,
   H_SUPER_RANGE, MROM_BASE, RAM_OFFSET,
 } from '../worker/layout';
-import { pmpAllows, pmpRights, PMP_PARTIAL } from './pmp.as';
+import { pmpAllows, pmpPageExecutable, pmpRights, PMP_PARTIAL } from './pmp.as';
 import {
   accessFault, ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, CAUSE_LOAD_ACCESS, CAUSE_LOAD_MISALIGNED, CAUSE_STORE_ACCESS,
   CAUSE_STORE_MISALIGNED, ENV_ADUE, ENV_PBMTE, fault, MS_MPP_SHIFT, MS_MPRV, MS_MXR, MS_SUM, pageFault, PRIV_M, PRIV_S, PRIV_U, raise,
@@ -257,13 +257,18 @@ function walk(block: usize, va: u64, access: i32, priv: i32): u64 {
   return fail(block, pageFault(access), va);
 }
 
-/** Physical address of a fetch's page, checked for execution; `fault` tells of failure. `partial` pages may not be cached. */
+/** Set by translateFetch: parts of the page may not be executed, so each instruction in it must be checked. */
+export let fetchIsPartial: bool = false;
+
+/** Physical address of a halfword to be fetched, checked for execution; `fault` tells of failure. */
 export function translateFetch(block: usize, va: u64, priv: i32): u64 {
   const pa = walk(block, va, ACCESS_FETCH, priv);
   if (fault) return 0;
-  // The PMP entry must cover the page as a whole: code is predecoded by pages.
-  const got = pmpRights(block, pa & ~(<u64>4095), 4096, priv);
-  const allowed = got & PMP_PARTIAL ? pmpAllows(block, pa, 2, ACCESS_FETCH, priv) : (got & 4) != 0;
+  const pagePa = pa & ~(<u64>4095);
+  // Code is predecoded by pages: what PMP says of the page as a whole is all that need be asked, as a rule.
+  const got = pmpRights(block, pagePa, 4096, priv);
+  fetchIsPartial = (got & PMP_PARTIAL) != 0 && !pmpPageExecutable(block, pagePa, priv);
+  const allowed = fetchIsPartial ? pmpAllows(block, pa, 2, ACCESS_FETCH, priv) : (got & (4 | PMP_PARTIAL)) != 0;
   if (!allowed) return fail(block, accessFault(ACCESS_FETCH), va);
   return pa;
 }

@@ -62,6 +62,21 @@ export function pmpRights(block: usize, pa: u64, size: u64, priv: i32): i32 {
   return priv == PRIV_M ? PMP_R | PMP_W | PMP_X : 0;
 }
 
+/**
+ * Whether all of a page may be executed though no single entry decides that. "No" also where an entry without X is hidden by
+ * another: then it is only slow.
+ */
+export function pmpPageExecutable(block: usize, pa: u64, priv: i32): bool {
+  const end = pa + 4096;
+  for (let i = 0; i < PMP_ENTRIES; i++) {
+    if (!entryRange(block, i)) continue;
+    if (end <= rangeStart || pa >= rangeEnd) continue;
+    if (!(rights(config(block, i), priv) & PMP_X)) return false;
+    if (pa >= rangeStart && end <= rangeEnd) return true;
+  }
+  return priv == PRIV_M;
+}
+
 /** Whether an access of `size` bytes is allowed. */
 export function pmpAllows(block: usize, pa: u64, size: u64, access: i32, priv: i32): bool {
   const got = pmpRights(block, pa, size, priv);

@@ -1,24 +1,22 @@
 /** A hart's life outside the interpreter: interrupts, requests of other threads, sleeping, power-on. */
 import {
-  CONTROL_BASE, CTL_FIRMWARE, CTL_HARTS, CTL_RUN, FENCE_I, FENCE_VMA, FIRMWARE_SBI, H_F, H_FFLAGS, H_HSM, H_HSM_ADDR, H_HSM_ARG, H_ID,
-  H_INSTRET, H_IRQ, H_MBOX_STATE, H_MIE, H_MSTATUS, H_PC, H_POLL, H_PRIV, H_REMOTE_FENCE, H_RES_ADDR, H_SATP, H_SLEEPING, H_STAT_DECODED,
+  CONTROL_BASE, CTL_FIRMWARE, CTL_HARTS, CTL_RUN, FIRMWARE_SBI, H_F, H_FFLAGS, H_HSM, H_ID,
+  H_INSTRET, H_IRQ, H_MBOX_STATE, H_MIE, H_PC, H_POLL, H_REMOTE_FENCE, H_RES_ADDR, H_SLEEPING, H_STAT_DECODED,
   H_STAT_MMIO, H_STAT_TLB_MISS, H_STAT_TRAPS, H_STAT_WFI, H_WAKE, H_X, MBOX_IDLE, RUN_RUNNING,
 } from '../worker/layout';
-import { sbiResetHart } from '../firmware/sbi-hart.as';
+import {
+  HSM_STARTED, HSM_START_PENDING, HSM_STOPPED, HSM_SUSPENDED, sbiResetHart, sbiWake,
+} from '../firmware/sbi-hart.as';
 import { mtime, updateTimerLines } from './clock.as';
-import { newEpoch, resetCode } from './code.as';
+import { resetCode } from './code.as';
 import { resetCsrs } from './csr.as';
+import { serveFences } from './fence.as';
 import { interpret, LEFT_WAIT } from './generated/interp.as';
 import { probeFma } from './fpu/index.as';
 import { hartBlock } from './hart.as';
-import { flushSpaces, refreshContexts, resetMmu } from './mmu.as';
-import { clearFault, MS_SIE, PRIV_S } from './state.as';
+import { refreshContexts, resetMmu } from './mmu.as';
+import { clearFault } from './state.as';
 import { pendingBits, takeInterrupt } from './trap.as';
-
-// SBI HSM states.
-const HSM_STARTED = 0;
-const HSM_STOPPED = 1;
-const HSM_START_PENDING = 2;
 
 /** Where the board's reset vector is. */
 const RESET_PC: u64 = 0x1000;
@@ -29,29 +27,9 @@ function running(): bool {
   return atomic.load<i32>(CONTROL_BASE + CTL_RUN) == RUN_RUNNING;
 }
 
-/** Fences that other harts ask for; whoever asks waits until the bits are clear. */
-function serveFences(block: usize): void {
-  const bits = atomic.load<i32>(block + H_REMOTE_FENCE);
-  if (bits == 0) return;
-  if (bits & FENCE_VMA) flushSpaces(block, -1);
-  if (bits & FENCE_I) newEpoch(block);
-  refreshContexts(block);
-  atomic.and<i32>(block + H_REMOTE_FENCE, ~bits);
-}
-
-/** A start that another hart asked for (SBI HSM hart_start: S-mode, satp 0, SIE 0, a0 hart id, a1 opaque). */
-function acceptStart(block: usize): void {
-  if (atomic.load<i32>(block + H_HSM) != HSM_START_PENDING) return;
-  store<u64>(block + H_X + 10 * 8, load<u32>(block + H_ID));
-  store<u64>(block + H_X + 11 * 8, load<u64>(block + H_HSM_ARG));
-  store<u64>(block + H_PC, load<u64>(block + H_HSM_ADDR));
-  store<i32>(block + H_PRIV, PRIV_S);
-  store<u64>(block + H_SATP, 0);
-  store<u64>(block + H_MSTATUS, load<u64>(block + H_MSTATUS) & ~MS_SIE);
-  flushSpaces(block, -1);
-  newEpoch(block);
-  refreshContexts(block);
-  atomic.store<i32>(block + H_HSM, HSM_STARTED);
+/** What ends a wfi: an interrupt that is pending and enabled in mie, whether or not it would be taken. */
+function interruptWaits(block: usize): bool {
+  return (pendingBits(block) & load<u64>(block + H_MIE)) != 0;
 }
 
 /** Sleeps until there is something to do. A bumped H_WAKE is never missed: it is read before the last look. */
@@ -62,7 +40,7 @@ function sleep(block: usize): void {
     const hsm = atomic.load<i32>(block + H_HSM);
     const due = updateTimerLines(block);
     if (!running() || atomic.load<i32>(block + H_REMOTE_FENCE) != 0 || hsm == HSM_START_PENDING) break;
-    if (hsm != HSM_STOPPED && pendingBits(block) & load<u64>(block + H_MIE)) break;
+    if (hsm != HSM_STOPPED && interruptWaits(block)) break;
     let timeout: i64 = -1;
     if (due != u64.MAX_VALUE && hsm != HSM_STOPPED) {
       const now = mtime();
@@ -85,8 +63,13 @@ export function runHart(hart: i32): void {
     atomic.store<i32>(block + H_POLL, 0);
     serveFences(block);
     if (!running()) return;
-    acceptStart(block);
-    if (wait || atomic.load<i32>(block + H_HSM) == HSM_STOPPED) {
+    const hsm = atomic.load<i32>(block + H_HSM);
+    if (hsm == HSM_START_PENDING || (hsm == HSM_SUSPENDED && interruptWaits(block))) {
+      sbiWake(block);
+      // It asks for fences of its own.
+      serveFences(block);
+      refreshContexts(block);
+    } else if (wait || hsm != HSM_STARTED) {
       sleep(block);
       wait = false;
       continue;

@@ -242,9 +242,9 @@ export function printInterpreter(): string {
 import {
   H_DTLB, H_FFLAGS, H_FRM, H_INSTRET, H_ITLB, H_MSTATUS, H_NEXT_PC, H_PC, H_POLL, H_RES_ADDR, H_RES_VALUE, H_SCRATCH,
 } from '../../worker/layout';
-import { decodeSlot, decodeStraddling, fetchPage } from '../code.as';
+import { decodeAlone, decodeSlot, decodeStraddling, fetchPage } from '../code.as';
 import { enableFp } from '../fp-state.as';
-import { atomicAddress, dataContext, fetchContext, loadSlow, storeSlow } from '../mmu.as';
+import { atomicAddress, dataContext, fetchContext, fetchIsPartial, loadSlow, storeSlow } from '../mmu.as';
 import {
   ACCESS_LOAD, ACCESS_STORE, CAUSE_ILLEGAL, fault, MS_FS, raise, SYS_FAULT, SYS_LEAVE, SYS_NEXT, SYS_PC, SYS_REFRESH,
 } from '../state.as';
@@ -255,6 +255,9 @@ const WHY_FAULT = 0;
 const WHY_POLL = 1;
 const WHY_JUMP = 2;
 const WHY_SYSTEM = 3;
+
+/** Scratch slots of instructions in pages that may be executed only in part. */
+const ALONE: usize = 128;
 
 /** Why the interpreter returned: it was asked to (H_POLL), or the hart leaves guest code (wfi, stopped, machine exit). */
 export const LEFT_POLL = 0;
@@ -307,6 +310,8 @@ export function interpret(block: usize): i32 {
         if (load<u64>(entry) == (va | fetchContext)) base = load<u32>(entry, 8);
         else {
           base = fetchPage(block, target);
+          const alone = base != 0 && fetchIsPartial;
+          if (alone && !decodeAlone(block, block + H_SCRATCH + ALONE, target, base)) base = 0;
           if (base == 0) {
             takeFault(block, target);
             target = load<u64>(block + H_PC);
@@ -314,6 +319,14 @@ export function interpret(block: usize): i32 {
             pageVa = 1;
             why = WHY_JUMP;
             continue;
+          }
+          if (alone) {
+            // As if in a page of its own that begins one byte before it: no target is ever in that page.
+            pageVa = target - 1;
+            ip = block + H_SCRATCH + ALONE;
+            base = ip - 8;
+            why = -1;
+            break;
           }
         }
         pageVa = va;
