@@ -5,6 +5,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { run } from './lib/processes.mjs';
 import { SetupError, inProject, say } from './lib/project.mjs';
 import { setUp } from './setup.mjs';
@@ -43,7 +44,7 @@ async function check(node, { name, program, args }) {
   if (status === 0) total.passed++;
   else {
     total.failed++;
-    console.log(output.trimEnd());
+    console.log(stripVTControlCharacters(output).trimEnd());
   }
 }
 
