@@ -339,8 +339,8 @@ function loadMisaligned(block: usize, va: u64, size: i32): u64 {
   if (first >= size) {
     const at = resolve(block, va, size, ACCESS_LOAD);
     if (at != 0) return size == 2 ? load<u16>(at) : size == 4 ? load<u32>(at) : load<u64>(at);
-    // Devices do not take misaligned accesses.
-    if (!fault) raise(block, CAUSE_LOAD_MISALIGNED, va);
+    // Nothing but RAM takes misaligned accesses. It is not for firmware to emulate them either, so: access faults.
+    if (!fault) raise(block, CAUSE_LOAD_ACCESS, va);
     return 0;
   }
   const low = resolve(block, va, first, ACCESS_LOAD);
@@ -348,7 +348,7 @@ function loadMisaligned(block: usize, va: u64, size: i32): u64 {
   const high = resolve(block, va + first, size - first, ACCESS_LOAD);
   if (fault) return 0;
   if (low == 0 || high == 0) {
-    raise(block, CAUSE_LOAD_MISALIGNED, va);
+    raise(block, CAUSE_LOAD_ACCESS, va);
     return 0;
   }
   let value: u64 = 0;
@@ -381,7 +381,7 @@ function storeMisaligned(block: usize, va: u64, size: i32, value: u64): void {
   if (first >= size) {
     const at = resolve(block, va, size, ACCESS_STORE);
     if (at == 0) {
-      if (!fault) raise(block, CAUSE_STORE_MISALIGNED, va);
+      if (!fault) raise(block, CAUSE_STORE_ACCESS, va);
     } else if (size == 2) store<u16>(at, <u16>value);
     else if (size == 4) store<u32>(at, <u32>value);
     else store<u64>(at, value);
@@ -393,7 +393,7 @@ function storeMisaligned(block: usize, va: u64, size: i32, value: u64): void {
   const high = resolve(block, va + first, size - first, ACCESS_STORE);
   if (fault) return;
   if (low == 0 || high == 0) {
-    raise(block, CAUSE_STORE_MISALIGNED, va);
+    raise(block, CAUSE_STORE_ACCESS, va);
     return;
   }
   for (let i = 0; i < size; i++) store<u8>(i < first ? low + i : high + (i - first), <u8>(value >> (i << 3)));
