@@ -4,7 +4,7 @@ import type { BytePort, Reply } from '../ipc/contract.ts';
 import { MAX_FRAME } from '../ipc/contract/console-frames.ts';
 import type { OpenSession } from '../ipc/dispatcher.ts';
 import type { ElectronApi, IpcEvent, MessagePortMain, WebContents } from './api.ts';
-import { CHANNEL_CALL, CHANNEL_EVENT, CHANNEL_STREAM } from './channels.ts';
+import { CHANNEL_CALL, CHANNEL_EVENT, CHANNEL_STREAM } from '../ipc/contract/channels.ts';
 import { isOurs } from './protocol.ts';
 
 const REFUSED: Reply = { ok: false, error: { kind: 'permission', message: 'not from a page of this app' } };

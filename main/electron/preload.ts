@@ -3,7 +3,7 @@
  * main/build.mjs, which puts in the contract's command names: a sandboxed preload can import nothing but Electron.
  */
 import { contextBridge, ipcRenderer } from 'electron';
-import { CHANNEL_CALL, CHANNEL_EVENT, CHANNEL_STREAM, STREAM_MESSAGE } from './channels.ts';
+import { CHANNEL_CALL, CHANNEL_EVENT, CHANNEL_STREAM, STREAM_MESSAGE } from '../ipc/contract/channels.ts';
 
 declare const COMMAND_NAMES: readonly string[];
 

@@ -10,6 +10,8 @@ export function contentSecurityPolicy(connect: string): string {
     "default-src 'none'",
     "script-src 'self'",
     "style-src 'self'",
+    // Attributes only: svelte and xterm.js set some, and they can load and run nothing.
+    "style-src-attr 'unsafe-inline'",
     "img-src 'self' data:",
     "font-src 'self'",
     `connect-src ${connect}`,

@@ -20,6 +20,7 @@ import { StaticFiles } from './static.ts';
 const RENDERER = fileURLToPath(new URL('../../dist/renderer', import.meta.url));
 /** /session/<sign-in>/control, and /session/<sign-in>/stream/<session>/<ticket>. */
 const SOCKET_PATH = new RegExp(`^${SESSION_PATH}([^/]+)/(control|stream)(?:/([^/]+)/([^/]+))?$`);
+const CHECK_PATH = new RegExp(`^${SESSION_PATH}([^/]+)/check$`);
 const MAX_BODY = 4096;
 const MAX_SOCKETS = 256;
 
@@ -75,7 +76,7 @@ export async function serveApp(options: ServerOptions): Promise<RunningServer> {
     const refuse = (status: number, text: string) => {
       response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' }).end(`${text}\n`);
     };
-    for (const [name, value] of Object.entries(securityHeaders(`ws://${request.headers.host ?? ''}`))) {
+    for (const [name, value] of Object.entries(securityHeaders(`'self' ws://${request.headers.host ?? ''}`))) {
       // The Host header is checked below, before anything but a refusal is sent with it.
       if (hostAllowed(request.headers.host, port, names)) response.setHeader(name, value);
     }
@@ -96,6 +97,13 @@ export async function serveApp(options: ServerOptions): Promise<RunningServer> {
       return;
     }
     if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(405, 'GET only.');
+    const [, checked] = CHECK_PATH.exec(url.pathname) ?? [];
+    if (checked !== undefined) {
+      // For a page whose WebSocket was refused: a browser does not tell it why.
+      const good = auth.allows(checked, request.headers.cookie);
+      response.writeHead(good ? 204 : 401, { 'Cache-Control': 'no-store' }).end();
+      return;
+    }
     if (url.pathname === '/' && url.searchParams.has('token')) {
       // A link with the token in its query: traded at once, so that it does not stay in the address bar.
       const signed = await auth.signIn(url.searchParams.get('token'));

@@ -136,7 +136,7 @@ export class VmDraft {
     const { memory: limit, harts } = this.#info.limits;
     const memory = parseSize(this.memory, 'm');
     if (memory === null) issues.set('memory', 'a size, like 512 MiB or 2 GiB');
-    else if (memory > limit.max) issues.set('memory', `at most ${bytes(Math.floor(limit.max / MIB) * MIB)}`);
+    else if (memory > limit.max) issues.set('memory', `at most ${Math.floor(limit.max / MIB)} MiB`);
     else if (memory < limit.min) issues.set('memory', `at least ${bytes(limit.min)}`);
     const count = Number(this.harts);
     if (!/^\d+$/.test(this.harts.trim()) || count < 1 || count > harts) issues.set('harts', `a number from 1 to ${harts}`);

@@ -6,7 +6,7 @@ import { ConsoleClient } from '../../../main/ipc/contract/console-client.ts';
 import { bytes } from '../format.ts';
 import { app } from '../state/app.svelte.ts';
 import { lineOf } from '../state/toasts.svelte.ts';
-import { strictDocument } from './strict-document.ts';
+import { withConstructedStyles } from './strict-styles.ts';
 
 const SCROLLBACK_LINES = 10_000;
 const FONT_KEY = 'ringside-console-font';
@@ -81,7 +81,6 @@ export class ConsoleTerminal {
     this.#port = port;
     this.#onProblem = onProblem;
     this.#terminal = new Terminal({
-      documentOverride: strictDocument(),
       scrollback: SCROLLBACK_LINES,
       fontSize: storedFontSize(),
       fontFamily: getComputedStyle(host).getPropertyValue('--font-mono') || 'monospace',
@@ -92,7 +91,7 @@ export class ConsoleTerminal {
       screenReaderMode: false,
     });
     this.#terminal.loadAddon(this.#fit);
-    this.#terminal.open(host);
+    withConstructedStyles(() => this.#terminal.open(host));
     this.#terminal.attachCustomKeyEventHandler((event) => this.#key(event));
     this.#terminal.onData((text) => this.#send(encoder.encode(text)));
     this.#terminal.onBinary((text) => this.#send(Uint8Array.from(text, (character) => character.charCodeAt(0))));

@@ -1,0 +1,90 @@
+/**
+ * What a person does first: make a VM, attach a disk, boot, type, watch the disk's queue move, power off. The same story
+ * runs on a scripted machine and on a real one.
+ */
+import { expect } from 'vitest';
+import type { Workstation } from './browser.ts';
+
+export interface Story {
+  /** The VM's name. */
+  name: string;
+  disk: string;
+  /** What to boot: fills in the first part of the form. */
+  boot(workstation: Workstation): Promise<void>;
+  /** What the guest shows when it takes commands, and how long that may take, ms. */
+  prompt: RegExp;
+  bootTime: number;
+  /** A command that makes disk requests, and what it prints. */
+  write: string;
+  written: RegExp;
+  /** Prefix of the pictures kept. */
+  pictures: string;
+}
+
+export async function tellStory(workstation: Workstation, story: Story): Promise<void> {
+  const { page } = workstation;
+
+  await page.getByTestId('new-vm').click();
+  await story.boot(workstation);
+  await page.getByTestId('vm-name').fill(story.name);
+  await page.getByTestId('vm-memory').fill('512 MiB');
+
+  // The disk is found with the file browser.
+  await page.getByTestId('attach-disk').click();
+  await page.getByTestId('drive-path-browse').click();
+  const browser = page.getByTestId('file-browser');
+  const folder = story.disk.replace(/\/[^/]*$/, '');
+  await browser.getByRole('textbox', { name: 'Directory' }).fill(folder);
+  await browser.getByRole('button', { name: 'Go', exact: true }).click();
+  await browser.getByTestId('file-entry').filter({ hasText: story.disk.slice(folder.length + 1) }).click();
+  await page.getByTestId('file-browser-accept').click();
+  expect(await page.getByTestId('drive-path').inputValue()).toBe(story.disk);
+  await workstation.pictures(`${story.pictures}-create`);
+  await page.getByTestId('create-and-start').click();
+
+  // It boots, and takes what is typed.
+  await page.getByTestId('terminal').waitFor();
+  await workstation.state('running');
+  await workstation.see(story.prompt, story.bootTime);
+  await workstation.type('echo hello from ringside');
+  await workstation.see(/^hello from ringside/m);
+
+  // Its disk's driver is ready, has negotiated what it needs, and the indices move when the guest writes.
+  await page.getByTestId('tab-devices').click();
+  await page.getByTestId('device-drive0').click();
+  await expect.poll(() => page.getByTestId('status-DRIVER_OK').getAttribute('data-set')).toBe('true');
+  for (const feature of ['VIRTIO_BLK_F_FLUSH', 'VIRTIO_F_VERSION_1', 'VIRTIO_F_EVENT_IDX']) {
+    expect(await page.getByTestId(`feature-${feature}`).getAttribute('data-negotiated'), feature).toBe('true');
+  }
+  const used = page.getByTestId('queue-0').getByTestId('counter-used');
+  const before = Number(await used.getAttribute('data-value'));
+  await page.getByTestId('tab-console').click();
+  await workstation.see(/hello from ringside/);
+  await workstation.type(story.write);
+  await workstation.see(story.written, 60_000);
+  await workstation.pictures(`${story.pictures}-console`);
+  await page.getByTestId('tab-devices').click();
+  await page.getByTestId('device-drive0').click();
+  await expect.poll(async () => Number(await used.getAttribute('data-value'))).toBeGreaterThan(before);
+  const index = page.getByTestId('queue-0').getByTestId('index-used.idx');
+  expect(Number(await index.getAttribute('data-value'))).toBeGreaterThan(0);
+  await workstation.pictures(`${story.pictures}-devices`);
+
+  // Pause and resume.
+  await page.getByTestId('pause').click();
+  await workstation.state('paused');
+  await page.getByTestId('resume').click();
+  await workstation.state('running');
+
+  await page.getByTestId('tab-overview').click();
+  await page.getByTestId('harts').waitFor();
+  await workstation.pictures(`${story.pictures}-overview`);
+
+  // Power off asks first.
+  await page.getByTestId('power-off').click();
+  await workstation.pictures(`${story.pictures}-power-off`);
+  await page.getByTestId('confirm-yes').click();
+  await workstation.state('stopped');
+  await page.getByTestId('tab-console').click();
+  await workstation.see(story.written);
+}

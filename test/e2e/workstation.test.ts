@@ -1,0 +1,260 @@
+/** The user interface in a browser, on scripted machines: every page, and the stories that it is for. */
+import { chmod, mkdir, stat, truncate, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { TestApp, until } from '../app/doubles/app.ts';
+import { noBrowser, Workstation } from './browser.ts';
+import { tellStory } from './story.ts';
+
+const MIB = 2 ** 20;
+
+describe.skipIf(noBrowser !== null)(`the workstation in a browser${noBrowser ? ` (skipped: ${noBrowser})` : ''}`, () => {
+  let app: TestApp;
+  let workstation: Workstation;
+  let disk: string;
+
+  beforeAll(async () => {
+    app = await TestApp.create();
+    disk = path.join(app.home, 'images', 'disk.raw');
+    await mkdir(path.dirname(disk));
+    await writeFile(disk, '');
+    await truncate(disk, 64 * MIB);
+    await writeFile(path.join(app.home, 'Image'), Buffer.alloc(24 * MIB));
+    workstation = await Workstation.open(app.app);
+  }, 120_000);
+
+  afterAll(async () => {
+    await workstation?.close();
+    await app?.close();
+  });
+
+  test('an empty library invites to create a VM', async () => {
+    await workstation.page.getByTestId('empty-library').waitFor();
+    await workstation.pictures('library-empty');
+    expect(workstation.page.url()).not.toContain('token');
+  });
+
+  test('the form says what is wrong at the field it is wrong in, and where it can, as one types', async () => {
+    const { page } = workstation;
+    await page.getByTestId('create-first').click();
+    await workstation.pictures('create-guest');
+    await page.getByTestId('choose-files').click();
+    await page.getByTestId('vm-kernel').fill('/no/such/kernel');
+    await page.getByText('There is no such file.').waitFor();
+    await page.getByTestId('vm-kernel').fill('');
+    await page.getByTestId('vm-memory').fill('lots');
+    await page.getByTestId('vm-memory').blur();
+    await page.getByText('a size, like 512 MiB or 2 GiB').waitFor();
+    await page.getByTestId('vm-memory').fill('64G');
+    await page.getByText('at most 3776 MiB').waitFor();
+    await page.getByTestId('attach-disk').click();
+    await page.getByTestId('drive-path').fill(path.dirname(disk));
+    await page.getByText('This is a directory: choose a file in it.').waitFor();
+    await page.getByTestId('create').click();
+    await page.getByText('choose a kernel, or a firmware that has one').waitFor();
+    await workstation.pictures('create-errors');
+    expect(app.app.vms()).toEqual([]);
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await page.getByTestId('empty-library').waitFor();
+  });
+
+  test('create, attach, boot, type, watch, power off', async () => {
+    await tellStory(workstation, {
+      name: 'My machine',
+      disk,
+      boot: async ({ page }) => {
+        await page.getByTestId('choose-files').click();
+        await page.getByTestId('vm-kernel').fill(path.join(app.home, 'Image'));
+      },
+      prompt: /guest# /,
+      bootTime: 10_000,
+      write: 'dd if=/dev/zero of=/dev/vda',
+      written: /128\+0 records out/,
+      pictures: 'double',
+    });
+  }, 120_000);
+
+  test('a guest of the catalogue is downloaded, then booted, with a new disk', async () => {
+    const { page } = workstation;
+    app.catalogue.duration = 4000;
+    await page.getByTestId('new-vm').click();
+    await page.getByTestId('choose-debian').click();
+    await page.getByTestId('create-disk').click();
+    await page.getByTestId('new-disk-size').fill('256 MiB');
+    await expect.poll(() => page.getByTestId('new-disk-path').inputValue()).toBe(`${app.home}/disks/debian.raw`);
+    await workstation.picture('new-disk');
+    await page.getByTestId('new-disk-create').click();
+    await expect.poll(() => page.getByTestId('drive-path').inputValue()).toBe(`${app.home}/disks/debian.raw`);
+    const made = await stat(`${app.home}/disks/debian.raw`);
+    expect(made.size).toBe(256 * MIB);
+    expect(made.blocks * 512).toBeLessThan(MIB);
+    await page.getByTestId('create-and-start').click();
+    await page.getByTestId('waits-for-guest').waitFor();
+    await page.waitForTimeout(1200);
+    await workstation.picture('waits-for-guest');
+    await workstation.state('running');
+    await workstation.see(/Command line: console=ttyS0/);
+    expect(app.machines.last.config.kernel).toBe('/cache/debian/Image');
+  });
+
+  test('the library and the guests are shown', async () => {
+    const { page } = workstation;
+    await page.getByRole('link', { name: 'Library' }).click();
+    await expect.poll(() => page.getByTestId('vm-row').count()).toBe(2);
+    await workstation.pictures('library');
+    await page.getByRole('link', { name: 'Guests' }).click();
+    app.catalogue.error = new Error('deb.example.org does not answer: check your network and try again');
+    await page.getByTestId('guest-debian-installer').getByRole('button', { name: 'Download' }).click();
+    await page.getByText('deb.example.org does not answer').waitFor();
+    await workstation.pictures('guests');
+    app.catalogue.error = null;
+  });
+
+  test('a second VM cannot have the disk that a running one writes to', async () => {
+    const { page } = workstation;
+    const running = app.app.vms().find((vm) => vm.state === 'running')!;
+    const other = app.app.vms().find((vm) => vm.state === 'stopped')!;
+    await page.goto(`${page.url().replace(/#.*/, '')}#/vm/${other.id}/overview`);
+    await page.getByTestId('drive-path').fill(running.settings.drives[0].file);
+    await page.getByTestId('save').click();
+    await page.getByText('Saved.').waitFor();
+    await page.getByTestId('start').click();
+    const toast = page.getByTestId('toast').filter({ hasText: 'is in use by the VM “debian”' });
+    await toast.waitFor();
+    await workstation.pictures('in-use');
+    await workstation.state('stopped');
+  });
+
+  test('a reload brings back the console, and a flood does not stop it', async () => {
+    const { page } = workstation;
+    const running = app.app.vms().find((vm) => vm.state === 'running')!;
+    await page.getByRole('link', { name: running.settings.name }).click();
+    await workstation.see(/Welcome/);
+    await workstation.type('echo before the reload');
+    await workstation.see(/^before the reload/m);
+    await page.reload();
+    await workstation.see(/^before the reload/m);
+    // 54 MB in one go.
+    await workstation.type('flood 1000000');
+    await workstation.see(/xyz\nguest# /, 60_000);
+    await workstation.type('echo after the flood');
+    await workstation.see(/^after the flood/m, 60_000);
+  }, 120_000);
+
+  test('copy and paste', async () => {
+    const { page } = workstation;
+    await page.evaluate(() => navigator.clipboard.writeText('echo pasted text\r'));
+    await page.getByRole('button', { name: /^Paste/ }).click();
+    await workstation.see(/^pasted text/m);
+    const row = page.locator('.xterm-rows > div').filter({ hasText: /^pasted.text/ });
+    await row.first().dblclick({ position: { x: 20, y: 5 }, force: true });
+    await page.getByRole('button', { name: /^Copy/ }).click();
+    await expect.poll(() => page.evaluate(() => navigator.clipboard.readText())).toBe('pasted');
+  });
+
+  test('what the machine has to say is shown: a full disk, a crash', async () => {
+    const { page } = workstation;
+    app.machines.last.stopFor('drive0: no space left on this computer: free some, then resume');
+    await workstation.state('paused');
+    await page.getByTestId('vm-message').filter({ hasText: 'no space left' }).waitFor();
+    await workstation.picture('paused-no-space');
+    app.machines.last.end({ reason: 'crash', code: 1, detail: 'hart 0: the worker ended' });
+    await workstation.state('crashed');
+    await page.getByTestId('vm-message').filter({ hasText: 'It crashed (hart 0: the worker ended)' }).waitFor();
+    await workstation.pictures('crashed');
+    await page.getByTestId('tab-devices').click();
+    await page.getByText('The VM is off').waitFor();
+    await workstation.picture('devices-off');
+    await page.getByTestId('tab-console').click();
+    await page.getByTestId('start').click();
+    await workstation.state('running');
+  });
+
+  test('a directory that cannot be read, odd names, links to nothing: the file browser shows them all', async () => {
+    const { page } = workstation;
+    const folder = path.join(app.home, 'odd');
+    await mkdir(path.join(folder, 'a folder'), { recursive: true });
+    await writeFile(path.join(folder, '.hidden'), 'x');
+    await writeFile(Buffer.concat([Buffer.from(`${folder}/bad-`), Buffer.from([0xff])]), 'x');
+    await mkdir(path.join(folder, 'closed'));
+    await chmod(path.join(folder, 'closed'), 0);
+    await page.getByTestId('new-vm').click();
+    await page.getByTestId('attach-disk').click();
+    await page.getByTestId('drive-path').fill(`${folder}/x`);
+    await page.getByTestId('drive-path-browse').click();
+    await expect.poll(() => page.getByTestId('file-entry').count()).toBe(4);
+    await page.getByText('its name is not UTF-8').waitFor();
+    await workstation.pictures('file-browser');
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: 'Cancel' }).click();
+  });
+
+  test('every main page can be used from the keyboard', async () => {
+    const { page } = workstation;
+    await page.getByRole('link', { name: 'Library' }).click();
+    await page.getByTestId('vm-row').first().waitFor();
+    await page.getByRole('link', { name: 'Library' }).focus();
+    const seen = new Set<string>();
+    for (let step = 0; step < 30; step++) {
+      await page.keyboard.press('Tab');
+      seen.add(
+        await page.evaluate(() => {
+          const element = document.activeElement;
+          return element?.getAttribute('aria-label') ?? element?.textContent?.trim() ?? '';
+        }),
+      );
+    }
+    for (const name of ['Guests', 'New virtual machine', 'debian', 'New VM', 'Pause', 'Power off', 'More actions']) {
+      expect([...seen], name).toContain(name);
+    }
+  });
+
+  test('a stranger sees nothing but the way in, and a wrong token does not open it', async () => {
+    const { page, server } = workstation;
+    const stranger = await page.context().browser()!.newContext({ viewport: { width: 1280, height: 800 } });
+    const theirs = await stranger.newPage();
+    await theirs.goto(`http://127.0.0.1:${server.port}/#token=wrong`);
+    await theirs.getByTestId('sign-in').waitFor();
+    await theirs.getByRole('textbox').fill('wrong too');
+    await theirs.getByRole('button', { name: 'Sign in' }).click();
+    await theirs.getByText('This is not the token').waitFor();
+    await theirs.screenshot({ path: 'test/out/sign-in.png' });
+    await theirs.getByRole('textbox').fill(server.url);
+    await theirs.getByRole('button', { name: 'Sign in' }).click();
+    await theirs.getByTestId('vm-row').first().waitFor();
+    await stranger.close();
+  });
+
+  test('delete says what goes and what stays', async () => {
+    const { page } = workstation;
+    const other = app.app.vms().find((vm) => vm.state === 'stopped')!;
+    await page.getByRole('link', { name: other.settings.name }).first().click();
+    await page.getByTestId('vm-menu').click();
+    await page.getByTestId('delete').click();
+    await page.getByTestId('confirm').getByText('Its disk image stays where it is:').waitFor();
+    await workstation.picture('delete');
+    await page.getByTestId('confirm-yes').click();
+    await expect.poll(() => page.getByTestId('vm-row').count()).toBe(1);
+    expect(app.app.vms()).toHaveLength(1);
+    expect((await stat(other.settings.drives[0].file)).size).toBeGreaterThan(0);
+  });
+
+  test('the page has nothing to complain about', () => {
+    // The stranger's failed attempts are theirs; everything else would be a bug.
+    expect(workstation.complaints).toEqual([]);
+  });
+
+  test('quitting with a VM on asks first', async () => {
+    const { page } = workstation;
+    await page.getByTestId('quit').click();
+    await page.getByTestId('confirm').getByText('“debian” is still running.').waitFor();
+    await workstation.picture('quit');
+    await page.getByRole('button', { name: 'Keep running' }).click();
+    expect(app.machines.last.state).toBe('running');
+    await page.getByTestId('quit').click();
+    await page.getByTestId('confirm-yes').click();
+    await page.getByText('Ringside has quit').waitFor();
+    await until(() => app.quitCalled, 'quit');
+    expect(app.machines.last.disposed).toBe(true);
+  });
+});
