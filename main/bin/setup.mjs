@@ -142,7 +142,14 @@ async function runScript(script) {
 async function buildNative() {
   const done = await run(node(), [inProject('native', 'build.mjs')]);
   // "There can be none here", and its last line says why.
-  if (done.status === 3) throw new SetupError(done.output.trimEnd().split('\n').at(-1));
+  if (done.status === 3)
+    throw new SetupError(
+      done.output
+        .trimEnd()
+        .split('\n')
+        .at(-1)
+        .replace(/^native addon: /, ''),
+    );
   if (done.status !== 0) fail('node native/build.mjs', done);
 }
 
@@ -219,7 +226,7 @@ const STEPS = {
     files: () => filesUnder('native'),
     outputs: () => ['native/build/ringside.node'],
     build: buildNative,
-    without: 'going on without the native addon',
+    without: 'no native addon',
   },
   engine: {
     name: 'engine',
