@@ -174,8 +174,6 @@ export function csrRead(block: usize, csr: i32): u64 {
   if ((csr >= 0xb03 && csr <= 0xb1f) || (csr >= 0x323 && csr <= 0x33f)) return 0;
   if (csr == 0x3a0 || csr == 0x3a2) return load<u64>(block + H_PMPCFG + (<usize>(csr & 2) << 2));
   if (csr >= 0x3b0 && csr <= 0x3bf) return load<u64>(block + H_PMPADDR + (<usize>(csr & 15) << 3));
-  // pmpcfg4.. and pmpaddr16..: not implemented, zero.
-  if ((csr >= 0x3a4 && csr <= 0x3ae && !(csr & 1)) || (csr >= 0x3c0 && csr <= 0x3ef)) return 0;
   return illegal();
 }
 
