@@ -6,7 +6,7 @@ import { endianness, totalmem } from 'node:os';
 
 import { errorLine, RingsideError } from '../errors.ts';
 import type { Capability, MemorySharing } from '../host/host.ts';
-import { CONTROL_BASE, CTL_RAM_SIZE, RAM_OFFSET } from '../worker/layout.ts';
+import { CODE_BASE, CONTROL_BASE, CTL_RAM_SIZE, RAM_OFFSET } from '../worker/layout.ts';
 import { GuestMemory } from './guest-memory.ts';
 
 const MIB = 2 ** 20;
@@ -27,7 +27,7 @@ export interface MachineMemory {
   readonly warnings: string[];
   /**
    * Gives the RAM back to the host at once (a WebAssembly.Memory itself goes only when it is collected). For when all
-   * workers have ended: guest RAM reads as zero afterwards. May be called twice.
+   * workers have ended: guest RAM and predecoded code read as zero afterwards. May be called twice.
    */
   close(): void;
 }
@@ -64,7 +64,8 @@ export function createMachineMemory({ ramSize, host, hugePages = true }: Machine
       if (!open) return;
       open = false;
       if (fd === null) return;
-      host.unmapSharedMemory(memory, RAM_OFFSET, ramSize);
+      // With the predecoded code in front of it. The rest of the core's state is small, and rings may still be read.
+      host.unmapSharedMemory(memory, CODE_BASE, RAM_OFFSET - CODE_BASE + ramSize);
       host.close(fd);
     },
   };
