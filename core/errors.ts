@@ -23,7 +23,8 @@ export class RingsideError extends Error {
   readonly kind: ErrorKind;
 
   constructor(kind: ErrorKind, message: string, options?: { cause?: unknown }) {
-    super(message, options);
+    // The name of a file in it may have line ends.
+    super(oneLine(message), options);
     this.name = 'RingsideError';
     this.kind = kind;
   }
@@ -31,6 +32,9 @@ export class RingsideError extends Error {
 
 /** One line for a person, whatever was thrown. */
 export function errorLine(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return text.replace(/\s*\n\s*/g, ' ');
+  return oneLine(error instanceof Error ? error.message : String(error));
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s*[\n\r]\s*/g, ' ');
 }

@@ -4,39 +4,50 @@
  */
 import { z } from 'zod';
 
+/** Errors are what a value must be, to be put behind its name. */
+function wholeNumber(least: number, most: number) {
+  const error = `must be ${least} to ${most}`;
+  return z.number({ error }).int(error).min(least, error).max(most, error);
+}
+
 export const driveConfig = z.strictObject({
   /** Device id, unique in the machine: [A-Za-z][A-Za-z0-9._-]*. */
-  id: z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,63}$/),
+  id: z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,63}$/, 'must be a letter, then letters, digits, ".", "_" or "-"'),
   /** Host path of the image. */
-  file: z.string().min(1),
-  format: z.literal('raw').default('raw'),
+  file: z.string({ error: 'must be the path of an image' }).min(1, 'must be the path of an image'),
+  format: z.literal('raw', { error: 'must be raw' }).default('raw'),
   readonly: z.boolean().default(false),
   /** virtio-blk serial (VIRTIO_BLK_T_GET_ID), at most 20 bytes. */
-  serial: z.string().max(20).optional(),
+  serial: z.string().max(20, 'must have at most 20 bytes').optional(),
   /** What a failed write does: report it to the guest, stop (pause) the VM, stop only when the host is out of space. */
-  werror: z.enum(['report', 'stop', 'enospc', 'ignore']).default('enospc'),
-  rerror: z.enum(['report', 'stop', 'ignore']).default('report'),
+  werror: z
+    .enum(['report', 'stop', 'enospc', 'ignore'], { error: 'must be report, stop, enospc or ignore' })
+    .default('enospc'),
+  rerror: z.enum(['report', 'stop', 'ignore'], { error: 'must be report, stop or ignore' }).default('report'),
   /** Whether guest discards punch holes in the file. */
-  discard: z.enum(['unmap', 'ignore']).default('unmap'),
+  discard: z.enum(['unmap', 'ignore'], { error: 'must be unmap or ignore' }).default('unmap'),
   /** Virtio-mmio version 1 instead of 2 for this device. */
   legacy: z.boolean().default(false),
   /** Virtio-mmio slot (QEMU: bus=virtio-mmio-bus.N). Without it, as in QEMU, the highest one that is free. */
-  slot: z.number().int().min(0).max(7).optional(),
+  slot: wholeNumber(0, 7).optional(),
 });
 export type DriveConfig = z.infer<typeof driveConfig>;
 
 export const machineConfig = z.strictObject({
   /** Guest RAM, bytes, a multiple of 1 MiB. */
   memory: z
-    .number()
-    .int()
-    .min(16 * 2 ** 20),
-  harts: z.number().int().min(1).max(8).default(1),
+    .number({ error: 'must be a number of bytes' })
+    .int('must be a whole number of bytes')
+    .min(16 * 2 ** 20, 'must be at least 16 MiB'),
+  harts: wholeNumber(1, 8).default(1),
   /** 'default': the built-in SBI; 'none': start in M-mode at the kernel; else the path of a firmware image (OpenSBI). */
   bios: z.string().min(1).default('default'),
   kernel: z.string().min(1).optional(),
   initrd: z.string().min(1).optional(),
-  append: z.string().default(''),
+  append: z
+    .string()
+    .refine((text) => !text.includes('\0'), 'must not have NUL characters')
+    .default(''),
   drives: z.array(driveConfig).default([]),
   /** A virtio-console device (hvc0). */
   console: z.boolean().default(true),

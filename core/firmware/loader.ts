@@ -4,7 +4,7 @@
  * would put it goes where it does fit.
  */
 import { open } from 'node:fs/promises';
-import { RingsideError } from '../errors.ts';
+import { errorLine, RingsideError } from '../errors.ts';
 import { RAM_PHYS } from '../machine/virt-map.ts';
 import { FIRMWARE_M_MODE, FIRMWARE_SBI } from '../worker/layout.ts';
 import { type Executable, isElf, parseElf, type Segment } from './elf.ts';
@@ -78,13 +78,16 @@ async function readBootFile(path: string, what: string, limit: number): Promise<
   } catch (cause) {
     if (cause instanceof RingsideError) throw cause;
     const code = (cause as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT' || code === 'ENOTDIR') {
+    if (code === 'ERR_INVALID_ARG_VALUE') {
+      throw new RingsideError('bad-option', 'the path of a file must be text without NUL characters.', { cause });
+    }
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG' || code === 'ELOOP') {
       throw new RingsideError('not-found', `${what} does not exist. Check the path.`, { cause });
     }
     if (code === 'EACCES' || code === 'EPERM') {
       throw new RingsideError('permission', `${what} may not be read. Change its permissions.`, { cause });
     }
-    throw new RingsideError('io', `${what} cannot be read: ${(cause as Error).message}`, { cause });
+    throw new RingsideError('io', `${what} cannot be read: ${errorLine(cause)}.`, { cause });
   }
 }
 

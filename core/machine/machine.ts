@@ -314,7 +314,8 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.emit('state', state);
   }
 
-  #say(text: string): void {
+  #say(message: string): void {
+    const text = errorLine(message);
     if (this.listenerCount('message') > 0) this.emit('message', text);
     else if (this.#earlyMessages.length < EARLY_MESSAGES) this.#earlyMessages.push(text);
   }
@@ -446,7 +447,11 @@ export class Machine extends EventEmitter<MachineEvents> {
 function parseConfig(input: MachineConfigInput): MachineConfig {
   const result = machineConfig.safeParse(input);
   if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const where = issue === undefined ? '' : issue.path.join('.');
-  throw new RingsideError('bad-option', `${where || 'the configuration'}: ${issue?.message ?? 'is not valid'}.`);
+  const [issue] = result.error.issues;
+  const where = issue.path.length === 0 ? 'the configuration' : issue.path.join('.');
+  const what =
+    issue.code === 'unrecognized_keys'
+      ? `there is no option ${issue.keys.map((key) => `"${key}"`).join(' and no ')}. Leave it out`
+      : issue.message;
+  throw new RingsideError('bad-option', `${where}: ${what}.`);
 }

@@ -14,6 +14,11 @@ import { ConsoleDevice } from '../virtio/console/device.ts';
 import { VirtioMmioBus } from '../virtio/mmio-bus.ts';
 import { RngDevice } from '../virtio/rng/device.ts';
 import { IoThreadHandle } from '../worker/iothread-handle.ts';
+import { VIRTIO_SLOTS } from './virt-map.ts';
+
+/** Ids of the devices that are no drives. */
+const CONSOLE_ID = 'console0';
+const RNG_ID = 'rng0';
 
 export interface PeripheralsOptions {
   config: MachineConfig;
@@ -77,9 +82,19 @@ export class Peripherals {
 
   async #plug(): Promise<void> {
     const { config, chardev, host } = this.#o;
-    const ids = new Set<string>();
+    const own = [...(chardev === null ? [] : [CONSOLE_ID]), ...(config.rng ? [RNG_ID] : [])];
+    const wanted = config.drives.length + own.length;
+    if (wanted > VIRTIO_SLOTS) {
+      const remedy = 'Remove drives, the console or the rng.';
+      throw new RingsideError(
+        'too-large',
+        `the board has ${VIRTIO_SLOTS} virtio slots, and this VM wants ${wanted}. ${remedy}`,
+      );
+    }
+    const ids = new Set<string>(own);
     for (const { id, file, format, readonly, discard, serial, werror, rerror, slot, legacy } of config.drives) {
-      if (ids.has(id)) throw new RingsideError('bad-option', `two drives have the id "${id}". Give each its own.`);
+      if (ids.has(id))
+        throw new RingsideError('bad-option', `two devices have the id "${id}". Give the drive another.`);
       ids.add(id);
       const opened = openDisk({ file, format, readonly, discard, host: createHost(host) });
       this.#disks.push(opened);
@@ -93,8 +108,8 @@ export class Peripherals {
       });
       await this.#bus.attach(device, { ...(slot === undefined ? {} : { slot }), ...(legacy ? { legacy } : {}) });
     }
-    if (chardev !== null) await this.#bus.attach(new ConsoleDevice({ id: 'console0', chardev }));
-    if (config.rng) await this.#bus.attach(new RngDevice({ id: 'rng0' }));
+    if (chardev !== null) await this.#bus.attach(new ConsoleDevice({ id: CONSOLE_ID, chardev }));
+    if (config.rng) await this.#bus.attach(new RngDevice({ id: RNG_ID }));
   }
 
   #ioError(device: string, event: IoErrorEvent): void {
