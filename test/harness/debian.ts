@@ -1,0 +1,78 @@
+/** Debian guests on our own machine, booted to a shell. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll } from 'vitest';
+import type { MachineConfigInput, MachineExit } from '../../core/api/machine.ts';
+import { errorLine } from '../../core/errors.ts';
+import { Machine } from '../../core/machine/machine.ts';
+import { fetchGuest } from '../../main/guests/index.ts';
+import type { GuestFiles } from '../../main/guests/index.ts';
+import { nativeHostSpec } from '../../native/index.ts';
+import { GuestShell } from './guest-shell.ts';
+
+export const MIB = 2 ** 20;
+export const host = nativeHostSpec();
+
+/** The debian guest, fetched when it is not here; or why it cannot be had. */
+export async function debianFiles(): Promise<{ files: GuestFiles } | { reason: string }> {
+  try {
+    return { files: await fetchGuest('debian') };
+  } catch (error) {
+    return { reason: `the debian guest cannot be fetched: ${errorLine(error)}` };
+  }
+}
+
+/** A folder that is removed when the file's tests are over. */
+export function tempFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'ringside-machine-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A machine, what it has said, and how it ends. */
+export class Running implements AsyncDisposable {
+  readonly machine: Machine;
+  readonly shell: GuestShell;
+  readonly messages: string[] = [];
+  readonly exit: Promise<MachineExit>;
+
+  private constructor(machine: Machine) {
+    this.machine = machine;
+    this.shell = new GuestShell(machine.chardevs.get('serial0')!);
+    machine.on('message', (text) => this.messages.push(text));
+    this.exit = new Promise((resolve) => machine.once('exit', resolve));
+  }
+
+  static async create(config: MachineConfigInput): Promise<Running> {
+    return new Running(await Machine.create(config, { host }));
+  }
+
+  /** The debian guest at its prompt. Its kernel is quiet unless `append` says otherwise. */
+  static async boot(files: GuestFiles, config: Partial<MachineConfigInput> = {}): Promise<Running> {
+    const running = await Running.create(debianConfig(files, config));
+    try {
+      await running.machine.start();
+      await running.shell.ready();
+      return running;
+    } catch (error) {
+      await running.machine.dispose();
+      throw error;
+    }
+  }
+
+  /** Powers off from inside. */
+  async shutDown(): Promise<MachineExit> {
+    await this.shell.write('poweroff\n');
+    return this.exit;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.machine.dispose();
+  }
+}
+
+export function debianConfig(files: GuestFiles, config: Partial<MachineConfigInput> = {}): MachineConfigInput {
+  const { kernel, initrd, append } = files;
+  return { memory: 512 * MIB, kernel, initrd, ...config, append: `${append} ${config.append ?? 'quiet'}` };
+}
