@@ -47,7 +47,10 @@ async function filesUnder(...places) {
 async function keyOf(...places) {
   const hash = createHash('sha256');
   for (const file of await filesUnder('main/build.mjs', 'package-lock.json', ...places)) {
-    hash.update(`${file}\0`).update(await readFile(path.join(ROOT, file))).update('\0');
+    hash
+      .update(`${file}\0`)
+      .update(await readFile(path.join(ROOT, file)))
+      .update('\0');
   }
   return hash.digest('hex');
 }
@@ -116,7 +119,8 @@ export async function transpile(entries) {
         if (kind === 'entry-point') return undefined;
         const from = slashes(path.relative(ROOT, importer));
         const file = slashes(path.join(path.dirname(from), target));
-        if (!file.endsWith('.ts')) throw new Error(`${from}: an import of ${target} is neither TypeScript nor a package`);
+        if (!file.endsWith('.ts'))
+          throw new Error(`${from}: an import of ${target} is neither TypeScript nor a package`);
         reach(file, from);
         return { path: toJs(target), external: true };
       });

@@ -26,9 +26,14 @@ export class DiskClaims {
     // From here on nothing waits, so nothing can come between looking and claiming.
     keys.forEach((key, at) => {
       const { file, readonly } = drives[at];
-      const twin = keys.findIndex((other, index) => index < at && other === key && !(readonly && drives[index].readonly));
+      const twin = keys.findIndex(
+        (other, index) => index < at && other === key && !(readonly && drives[index].readonly),
+      );
       if (twin >= 0) {
-        throw new RingsideError('in-use', `${file} is attached twice (${drives[twin].id} and ${drives[at].id}): remove one`);
+        throw new RingsideError(
+          'in-use',
+          `${file} is attached twice (${drives[twin].id} and ${drives[at].id}): remove one`,
+        );
       }
       const holder = this.#claims.get(key)?.find((claim) => !(claim.readonly && readonly));
       if (holder !== undefined) {

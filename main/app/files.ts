@@ -47,7 +47,13 @@ export class HostFiles {
     const rank = (entry: FileEntry) => (entry.type === 'directory' ? 0 : 1);
     entries.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name, 'en', { numeric: true }));
     const parent = path.dirname(directory);
-    return { path: directory, parent: parent === directory ? null : parent, entries, total, places: await this.#places() };
+    return {
+      path: directory,
+      parent: parent === directory ? null : parent,
+      entries,
+      total,
+      places: await this.#places(),
+    };
   }
 
   /** What is at a path, for checking a path field as it is typed. An absent file is no error. */

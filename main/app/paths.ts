@@ -6,7 +6,11 @@ import { RingsideError } from '../../core/errors.ts';
 type Env = Record<string, string | undefined>;
 
 /** The library's folder: RINGSIDE_HOME, or the platform's place for user data. */
-export function dataHome(env: Env = process.env, platform: string = process.platform, home: string = homedir()): string {
+export function dataHome(
+  env: Env = process.env,
+  platform: string = process.platform,
+  home: string = homedir(),
+): string {
   if (env.RINGSIDE_HOME) return path.resolve(env.RINGSIDE_HOME);
   if (platform === 'win32') return path.join(env.APPDATA || path.join(home, 'AppData', 'Roaming'), 'Ringside');
   if (platform === 'darwin') return path.join(home, 'Library', 'Application Support', 'Ringside');

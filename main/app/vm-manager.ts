@@ -164,7 +164,9 @@ export class VmManager {
   }
 
   pause(id: string): Promise<VmInfo> {
-    return this.#control(id, ['running'], 'is not running: only a running VM can be paused', (machine) => machine.pause());
+    return this.#control(id, ['running'], 'is not running: only a running VM can be paused', (machine) =>
+      machine.pause(),
+    );
   }
 
   resume(id: string): Promise<VmInfo> {
@@ -245,9 +247,7 @@ export class VmManager {
     const { name: _name, boot, ...hardware } = settings;
     const sources =
       boot.source === 'guest'
-        ? await this.#options
-            .guestBoot(boot.guest)
-            .then((guest) => ({ ...guest, append: boot.append ?? guest.append }))
+        ? await this.#options.guestBoot(boot.guest).then((guest) => ({ ...guest, append: boot.append ?? guest.append }))
         : { kernel: boot.kernel, initrd: boot.initrd, append: boot.append };
     const real = (file: string | undefined) => (file === undefined ? undefined : userPath(file));
     return machineConfig.parse({

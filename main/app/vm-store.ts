@@ -85,7 +85,10 @@ export class VmStore {
     const file = this.#file(id);
     try {
       await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-      await writeFileAtomic(file, `${JSON.stringify({ ringside: FORMAT, id, created, modified, settings }, null, 2)}\n`);
+      await writeFileAtomic(
+        file,
+        `${JSON.stringify({ ringside: FORMAT, id, created, modified, settings }, null, 2)}\n`,
+      );
       return { id, created, modified, settings, stamp: stampOf(await stat(file)) };
     } catch (error) {
       throw fileError(error, file);
@@ -129,10 +132,12 @@ export class VmStore {
       throw new Error(`not JSON: ${errorLine(error)}`, { cause: error });
     }
     const format = (json as { ringside?: unknown } | null)?.ringside;
-    if (typeof format === 'number' && format > FORMAT) throw new Error('made by a newer Ringside: update this one to use it');
+    if (typeof format === 'number' && format > FORMAT)
+      throw new Error('made by a newer Ringside: update this one to use it');
     const parsed = vmFile.safeParse(json);
     if (!parsed.success) throw new Error(issueLine(parsed.error.issues));
-    if (parsed.data.id !== id) throw new Error(`its id is not the name of its folder: rename the folder to ${parsed.data.id}`);
+    if (parsed.data.id !== id)
+      throw new Error(`its id is not the name of its folder: rename the folder to ${parsed.data.id}`);
     const { created, modified, settings } = parsed.data;
     return { id, created, modified, settings, stamp: stampOf(info) };
   }

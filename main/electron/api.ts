@@ -123,7 +123,10 @@ export interface ElectronApi {
   };
   readonly ipcMain: {
     handle(channel: string, listener: (event: IpcEvent, ...args: unknown[]) => Promise<unknown>): void;
-    on(channel: string, listener: (event: IpcEvent & { ports: MessagePortMain[] }, ...args: unknown[]) => void): unknown;
+    on(
+      channel: string,
+      listener: (event: IpcEvent & { ports: MessagePortMain[] }, ...args: unknown[]) => void,
+    ): unknown;
   };
   readonly dialog: {
     showMessageBox(options: {
@@ -139,7 +142,11 @@ export interface ElectronApi {
     /** `never`: Electron takes its own BrowserWindow only, which is what a Window is there. */
     showOpenDialog(
       window: never,
-      options: { title: string; defaultPath?: string; properties: ('openFile' | 'showHiddenFiles' | 'dontAddToRecent')[] },
+      options: {
+        title: string;
+        defaultPath?: string;
+        properties: ('openFile' | 'showHiddenFiles' | 'dontAddToRecent')[];
+      },
     ): Promise<{ canceled: boolean; filePaths: string[] }>;
     showSaveDialog(
       window: never,
@@ -150,7 +157,12 @@ export interface ElectronApi {
   readonly session: {
     readonly defaultSession: {
       setPermissionRequestHandler(
-        handler: (contents: WebContents, permission: string, callback: (granted: boolean) => void, details: { requestingUrl: string }) => void,
+        handler: (
+          contents: WebContents,
+          permission: string,
+          callback: (granted: boolean) => void,
+          details: { requestingUrl: string },
+        ) => void,
       ): void;
       setPermissionCheckHandler(
         handler: (contents: WebContents | null, permission: string, requestingOrigin: string) => boolean,

@@ -186,7 +186,12 @@ class Desktop {
   }
 }
 
-function windowOptions(bounds: Partial<WindowOptions>, background: string, preload: string, developer: boolean): WindowOptions {
+function windowOptions(
+  bounds: Partial<WindowOptions>,
+  background: string,
+  preload: string,
+  developer: boolean,
+): WindowOptions {
   return {
     ...bounds,
     minWidth: MIN_WIDTH,

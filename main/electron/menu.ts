@@ -19,7 +19,14 @@ export function menuTemplate(name: string, platform: string, developer: boolean)
       ? [
           {
             label: name,
-            submenu: [{ role: 'about' }, separator, { role: 'hide' }, { role: 'hideOthers' }, separator, { role: 'quit' }],
+            submenu: [
+              { role: 'about' },
+              separator,
+              { role: 'hide' },
+              { role: 'hideOthers' },
+              separator,
+              { role: 'quit' },
+            ],
           },
         ]
       : []),

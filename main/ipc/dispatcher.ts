@@ -53,7 +53,8 @@ export class Dispatcher {
   /** Never rejects. */
   async call(session: OpenSession, name: unknown, params: unknown): Promise<Reply> {
     if (!isCommand(name)) return failure('unsupported', 'no such command');
-    if (session.calls >= MAX_CALLS) return failure('bad-state', `${name}: too many calls at once, wait for some to end`);
+    if (session.calls >= MAX_CALLS)
+      return failure('bad-state', `${name}: too many calls at once, wait for some to end`);
     session.calls++;
     try {
       return { ok: true, result: await this.#run(name, params, session) };
@@ -70,7 +71,8 @@ export class Dispatcher {
     if (!checked.success) throw new RingsideError('bad-option', issueLine(checked.error.issues));
     const result = await this.#handlers[name](checked.data as Params<K>, session);
     const answer = commands[name].result.safeParse(result);
-    if (!answer.success) throw new RingsideError('internal', `${name}: its result is wrong: ${issueLine(answer.error.issues)}`);
+    if (!answer.success)
+      throw new RingsideError('internal', `${name}: its result is wrong: ${issueLine(answer.error.issues)}`);
     return answer.data;
   }
 }

@@ -18,7 +18,9 @@ export interface ServeOptions extends Omit<ServerOptions, 'app'> {
  * @throws RingsideError in-use (port), permission, bad-option (host), not-found (the renderer is not built)
  */
 export async function startServer({ home, onQuit, ...options }: ServeOptions = {}): Promise<RunningServer> {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
   const app = await createProductionApp({ version: manifest.version, home, quit: () => onQuit?.() });
   try {
     const server = await serveApp({ ...options, app });

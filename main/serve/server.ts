@@ -194,7 +194,9 @@ async function listen(server: ReturnType<typeof createServer>, port: number, hos
       case 'EADDRINUSE':
         throw new RingsideError('in-use', `port ${port} is taken: choose another with --port`, { cause: error });
       case 'EACCES':
-        throw new RingsideError('permission', `port ${port} is not yours to use: choose one above 1023`, { cause: error });
+        throw new RingsideError('permission', `port ${port} is not yours to use: choose one above 1023`, {
+          cause: error,
+        });
       case 'EADDRNOTAVAIL':
       case 'ENOTFOUND':
         throw new RingsideError('bad-option', `${host} is no address of this computer`, { cause: error });

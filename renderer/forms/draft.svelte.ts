@@ -79,9 +79,9 @@ export class VmDraft {
   }
 
   addDrive(file = ''): void {
-    const taken = new Set(this.drives.map((drive) => drive.id));
+    const taken = this.drives.map((drive) => drive.id);
     let number = 0;
-    while (taken.has(`drive${number}`)) number++;
+    while (taken.includes(`drive${number}`)) number++;
     this.drives.push({
       key: nextKey++,
       id: `drive${number}`,
@@ -131,21 +131,21 @@ export class VmDraft {
   readonly #checked = $derived(vmSettings.safeParse(this.input));
 
   /** By path ("drives.0.file"): what is wrong with it. */
-  readonly issues: ReadonlyMap<string, string> = $derived.by(() => {
-    const issues = new Map<string, string>();
+  readonly issues: Readonly<Record<string, string>> = $derived.by(() => {
+    const issues: Record<string, string> = {};
     const { memory: limit, harts } = this.#info.limits;
     const memory = parseSize(this.memory, 'm');
-    if (memory === null) issues.set('memory', 'a size, like 512 MiB or 2 GiB');
-    else if (memory > limit.max) issues.set('memory', `at most ${Math.floor(limit.max / MIB)} MiB`);
-    else if (memory < limit.min) issues.set('memory', `at least ${bytes(limit.min)}`);
+    if (memory === null) issues.memory = 'a size, like 512 MiB or 2 GiB';
+    else if (memory > limit.max) issues.memory = `at most ${Math.floor(limit.max / MIB)} MiB`;
+    else if (memory < limit.min) issues.memory = `at least ${bytes(limit.min)}`;
     const count = Number(this.harts);
-    if (!/^\d+$/.test(this.harts.trim()) || count < 1 || count > harts) issues.set('harts', `a number from 1 to ${harts}`);
-    if (this.source === 'guest' && this.guest === '') issues.set('boot.guest', 'choose what to boot');
-    if (this.firmware === 'file' && this.firmwareFile.trim() === '') issues.set('bios', 'choose a firmware image');
+    if (!/^\d+$/.test(this.harts.trim()) || count < 1 || count > harts) issues.harts = `a number from 1 to ${harts}`;
+    if (this.source === 'guest' && this.guest === '') issues['boot.guest'] = 'choose what to boot';
+    if (this.firmware === 'file' && this.firmwareFile.trim() === '') issues.bios = 'choose a firmware image';
     if (!this.#checked.success) {
       for (const issue of this.#checked.error.issues) {
         const path = issue.path.join('.');
-        if (!issues.has(path)) issues.set(path, issue.message);
+        issues[path] ??= issue.message;
       }
     }
     return issues;
@@ -153,12 +153,12 @@ export class VmDraft {
 
   /** The settings, once nothing is wrong. */
   readonly settings: VmSettings | null = $derived(
-    this.#checked.success && this.issues.size === 0 ? this.#checked.data : null,
+    this.#checked.success && Object.keys(this.issues).length === 0 ? this.#checked.data : null,
   );
 
   /** What to show at a field: nothing before the person has been there, or has tried to finish. */
   issue(path: string): string | null {
-    return this.#all || this.#touched[path] ? (this.issues.get(path) ?? null) : null;
+    return this.#all || this.#touched[path] ? (this.issues[path] ?? null) : null;
   }
 
   touch(path: string): void {

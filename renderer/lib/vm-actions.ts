@@ -3,7 +3,7 @@ import { closeQuestion } from '../../main/ipc/contract.ts';
 import type { VmInfo } from '../../main/ipc/contract.ts';
 import { app } from './state/app.svelte.ts';
 import { router } from './state/router.svelte.ts';
-import { act, toasts } from './state/toasts.svelte.ts';
+import { act, lineOf, toasts } from './state/toasts.svelte.ts';
 import { confirm } from './ui/confirm.svelte.ts';
 
 /** Starts a VM; one whose guest is not here yet starts when it has been downloaded. */
@@ -21,7 +21,16 @@ export async function start(vm: VmInfo): Promise<boolean> {
       }
     });
   }
-  return act(() => app.client.call('vm.start', { id: vm.id }));
+  try {
+    await app.client.call('vm.start', { id: vm.id });
+    return true;
+  } catch (error) {
+    // The VM's own page says it where it can be read at leisure.
+    const shown =
+      router.route.page === 'vm' && router.route.id === vm.id && app.vms.get(vm.id)?.message === lineOf(error);
+    if (!shown) toasts.show('error', lineOf(error));
+    return false;
+  }
 }
 
 export function pause(vm: VmInfo): Promise<boolean> {

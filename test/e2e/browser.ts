@@ -56,7 +56,7 @@ export class Workstation {
     });
     const page = await context.newPage();
     const workstation = new Workstation(server, browser, context, page);
-    page.setDefaultTimeout(10_000);
+    page.setDefaultTimeout(30_000);
     await page.goto(server.url);
     return workstation;
   }
@@ -97,7 +97,7 @@ export class Workstation {
   }
 
   /** Waits until the terminal shows something. */
-  async see(text: string | RegExp, timeout = 10_000): Promise<void> {
+  async see(text: string | RegExp, timeout = 30_000): Promise<void> {
     const end = Date.now() + timeout;
     for (;;) {
       // Playwright's innerText gives hard spaces where the terminal has blanks.

@@ -36,7 +36,10 @@ export async function tellStory(workstation: Workstation, story: Story): Promise
   const folder = story.disk.replace(/\/[^/]*$/, '');
   await browser.getByRole('textbox', { name: 'Directory' }).fill(folder);
   await browser.getByRole('button', { name: 'Go', exact: true }).click();
-  await browser.getByTestId('file-entry').filter({ hasText: story.disk.slice(folder.length + 1) }).click();
+  await browser
+    .getByTestId('file-entry')
+    .filter({ hasText: story.disk.slice(folder.length + 1) })
+    .click();
   await page.getByTestId('file-browser-accept').click();
   expect(await page.getByTestId('drive-path').inputValue()).toBe(story.disk);
   await workstation.pictures(`${story.pictures}-create`);
@@ -52,7 +55,9 @@ export async function tellStory(workstation: Workstation, story: Story): Promise
   // Its disk's driver is ready, has negotiated what it needs, and the indices move when the guest writes.
   await page.getByTestId('tab-devices').click();
   await page.getByTestId('device-drive0').click();
-  await expect.poll(() => page.getByTestId('status-DRIVER_OK').getAttribute('data-set')).toBe('true');
+  await expect
+    .poll(() => page.getByTestId('status-DRIVER_OK').getAttribute('data-set'), { timeout: 30_000 })
+    .toBe('true');
   for (const feature of ['VIRTIO_BLK_F_FLUSH', 'VIRTIO_F_VERSION_1', 'VIRTIO_F_EVENT_IDX']) {
     expect(await page.getByTestId(`feature-${feature}`).getAttribute('data-negotiated'), feature).toBe('true');
   }
@@ -65,7 +70,9 @@ export async function tellStory(workstation: Workstation, story: Story): Promise
   await workstation.pictures(`${story.pictures}-console`);
   await page.getByTestId('tab-devices').click();
   await page.getByTestId('device-drive0').click();
-  await expect.poll(async () => Number(await used.getAttribute('data-value'))).toBeGreaterThan(before);
+  await expect
+    .poll(async () => Number(await used.getAttribute('data-value')), { timeout: 30_000 })
+    .toBeGreaterThan(before);
   const index = page.getByTestId('queue-0').getByTestId('index-used.idx');
   expect(Number(await index.getAttribute('data-value'))).toBeGreaterThan(0);
   await workstation.pictures(`${story.pictures}-devices`);

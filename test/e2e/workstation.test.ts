@@ -1,19 +1,20 @@
 /** The user interface in a browser, on scripted machines: every page, and the stories that it is for. */
 import { chmod, mkdir, stat, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { TestApp, until } from '../app/doubles/app.ts';
 import { noBrowser, Workstation } from './browser.ts';
 import { tellStory } from './story.ts';
 
 const MIB = 2 ** 20;
 
-describe.skipIf(noBrowser !== null)(`the workstation in a browser${noBrowser ? ` (skipped: ${noBrowser})` : ''}`, () => {
+describe('the workstation in a browser', { timeout: 120_000 }, () => {
   let app: TestApp;
   let workstation: Workstation;
   let disk: string;
 
   beforeAll(async () => {
+    if (noBrowser !== null) return;
     app = await TestApp.create();
     disk = path.join(app.home, 'images', 'disk.raw');
     await mkdir(path.dirname(disk));
@@ -22,6 +23,8 @@ describe.skipIf(noBrowser !== null)(`the workstation in a browser${noBrowser ? `
     await writeFile(path.join(app.home, 'Image'), Buffer.alloc(24 * MIB));
     workstation = await Workstation.open(app.app);
   }, 120_000);
+
+  beforeEach(({ skip }) => skip(noBrowser !== null, noBrowser ?? ''));
 
   afterAll(async () => {
     await workstation?.close();
@@ -72,7 +75,7 @@ describe.skipIf(noBrowser !== null)(`the workstation in a browser${noBrowser ? `
       written: /128\+0 records out/,
       pictures: 'double',
     });
-  }, 120_000);
+  });
 
   test('a guest of the catalogue is downloaded, then booted, with a new disk', async () => {
     const { page } = workstation;
@@ -81,10 +84,14 @@ describe.skipIf(noBrowser !== null)(`the workstation in a browser${noBrowser ? `
     await page.getByTestId('choose-debian').click();
     await page.getByTestId('create-disk').click();
     await page.getByTestId('new-disk-size').fill('256 MiB');
-    await expect.poll(() => page.getByTestId('new-disk-path').inputValue()).toBe(`${app.home}/disks/debian.raw`);
+    await expect
+      .poll(() => page.getByTestId('new-disk-path').inputValue(), { timeout: 30_000 })
+      .toBe(`${app.home}/disks/debian.raw`);
     await workstation.picture('new-disk');
     await page.getByTestId('new-disk-create').click();
-    await expect.poll(() => page.getByTestId('drive-path').inputValue()).toBe(`${app.home}/disks/debian.raw`);
+    await expect
+      .poll(() => page.getByTestId('drive-path').inputValue(), { timeout: 30_000 })
+      .toBe(`${app.home}/disks/debian.raw`);
     const made = await stat(`${app.home}/disks/debian.raw`);
     expect(made.size).toBe(256 * MIB);
     expect(made.blocks * 512).toBeLessThan(MIB);
@@ -100,7 +107,7 @@ describe.skipIf(noBrowser !== null)(`the workstation in a browser${noBrowser ? `
   test('the library and the guests are shown', async () => {
     const { page } = workstation;
     await page.getByRole('link', { name: 'Library' }).click();
-    await expect.poll(() => page.getByTestId('vm-row').count()).toBe(2);
+    await expect.poll(() => page.getByTestId('vm-row').count(), { timeout: 30_000 }).toBe(2);
     await workstation.pictures('library');
     await page.getByRole('link', { name: 'Guests' }).click();
     app.catalogue.error = new Error('deb.example.org does not answer: check your network and try again');
@@ -119,8 +126,7 @@ describe.skipIf(noBrowser !== null)(`the workstation in a browser${noBrowser ? `
     await page.getByTestId('save').click();
     await page.getByText('Saved.').waitFor();
     await page.getByTestId('start').click();
-    const toast = page.getByTestId('toast').filter({ hasText: 'is in use by the VM “debian”' });
-    await toast.waitFor();
+    await page.getByTestId('vm-message').filter({ hasText: 'is in use by the VM “debian”' }).waitFor();
     await workstation.pictures('in-use');
     await workstation.state('stopped');
   });
@@ -139,17 +145,17 @@ describe.skipIf(noBrowser !== null)(`the workstation in a browser${noBrowser ? `
     await workstation.see(/xyz\nguest# /, 60_000);
     await workstation.type('echo after the flood');
     await workstation.see(/^after the flood/m, 60_000);
-  }, 120_000);
+  });
 
   test('copy and paste', async () => {
     const { page } = workstation;
-    await page.evaluate(() => navigator.clipboard.writeText('echo pasted text\r'));
+    await page.evaluate(`navigator.clipboard.writeText('echo pasted text\\r')`);
     await page.getByRole('button', { name: /^Paste/ }).click();
     await workstation.see(/^pasted text/m);
     const row = page.locator('.xterm-rows > div').filter({ hasText: /^pasted.text/ });
     await row.first().dblclick({ position: { x: 20, y: 5 }, force: true });
     await page.getByRole('button', { name: /^Copy/ }).click();
-    await expect.poll(() => page.evaluate(() => navigator.clipboard.readText())).toBe('pasted');
+    await expect.poll(() => page.evaluate('navigator.clipboard.readText()'), { timeout: 30_000 }).toBe('pasted');
   });
 
   test('what the machine has to say is shown: a full disk, a crash', async () => {
@@ -182,7 +188,7 @@ describe.skipIf(noBrowser !== null)(`the workstation in a browser${noBrowser ? `
     await page.getByTestId('attach-disk').click();
     await page.getByTestId('drive-path').fill(`${folder}/x`);
     await page.getByTestId('drive-path-browse').click();
-    await expect.poll(() => page.getByTestId('file-entry').count()).toBe(4);
+    await expect.poll(() => page.getByTestId('file-entry').count(), { timeout: 30_000 }).toBe(4);
     await page.getByText('its name is not UTF-8').waitFor();
     await workstation.pictures('file-browser');
     await page.keyboard.press('Escape');
@@ -198,10 +204,9 @@ describe.skipIf(noBrowser !== null)(`the workstation in a browser${noBrowser ? `
     for (let step = 0; step < 30; step++) {
       await page.keyboard.press('Tab');
       seen.add(
-        await page.evaluate(() => {
-          const element = document.activeElement;
-          return element?.getAttribute('aria-label') ?? element?.textContent?.trim() ?? '';
-        }),
+        await page.evaluate<string>(
+          `document.activeElement?.getAttribute('aria-label') ?? document.activeElement?.textContent?.trim() ?? ''`,
+        ),
       );
     }
     for (const name of ['Guests', 'New virtual machine', 'debian', 'New VM', 'Pause', 'Power off', 'More actions']) {
@@ -211,7 +216,10 @@ describe.skipIf(noBrowser !== null)(`the workstation in a browser${noBrowser ? `
 
   test('a stranger sees nothing but the way in, and a wrong token does not open it', async () => {
     const { page, server } = workstation;
-    const stranger = await page.context().browser()!.newContext({ viewport: { width: 1280, height: 800 } });
+    const stranger = await page
+      .context()
+      .browser()!
+      .newContext({ viewport: { width: 1280, height: 800 } });
     const theirs = await stranger.newPage();
     await theirs.goto(`http://127.0.0.1:${server.port}/#token=wrong`);
     await theirs.getByTestId('sign-in').waitFor();
@@ -234,7 +242,7 @@ describe.skipIf(noBrowser !== null)(`the workstation in a browser${noBrowser ? `
     await page.getByTestId('confirm').getByText('Its disk image stays where it is:').waitFor();
     await workstation.picture('delete');
     await page.getByTestId('confirm-yes').click();
-    await expect.poll(() => page.getByTestId('vm-row').count()).toBe(1);
+    await expect.poll(() => page.getByTestId('vm-row').count(), { timeout: 30_000 }).toBe(1);
     expect(app.app.vms()).toHaveLength(1);
     expect((await stat(other.settings.drives[0].file)).size).toBeGreaterThan(0);
   });

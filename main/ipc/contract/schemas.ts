@@ -70,7 +70,11 @@ export const vmSettings = vmSettingsShape.superRefine((vm, ctx) => {
     ids.set(drive.id, at);
     const sameFile = files.get(drive.file);
     if (sameFile !== undefined && !(drive.readonly && vm.drives[sameFile].readonly)) {
-      ctx.addIssue({ code: 'custom', path: ['drives', at, 'file'], message: `disk ${sameFile + 1} is this file already` });
+      ctx.addIssue({
+        code: 'custom',
+        path: ['drives', at, 'file'],
+        message: `disk ${sameFile + 1} is this file already`,
+      });
     }
     files.set(drive.file, at);
     if (drive.serial !== undefined && new TextEncoder().encode(drive.serial).length > 20) {

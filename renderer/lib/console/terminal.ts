@@ -104,6 +104,11 @@ export class ConsoleTerminal {
     this.#terminal.options.theme = dark ? DARK : LIGHT;
   }
 
+  /** Input is refused while the machine is off. */
+  set off(off: boolean) {
+    this.#terminal.options.disableStdin = off;
+  }
+
   focus(): void {
     this.#terminal.focus();
   }
@@ -159,7 +164,9 @@ export class ConsoleTerminal {
         },
         gap: (skipped) => {
           // Attributes of skipped text must not colour what follows.
-          this.#terminal.write(`\x1b[0m\r\n\x1b[7m ${bytes(skipped)} skipped: the guest writes faster than this shows \x1b[0m\r\n`);
+          this.#terminal.write(
+            `\x1b[0m\r\n\x1b[7m ${bytes(skipped)} skipped: the guest writes faster than this shows \x1b[0m\r\n`,
+          );
         },
         reset: () => this.#terminal.reset(),
         closed: () => this.#onProblem('The console’s connection was lost.'),

@@ -2,10 +2,7 @@
 
 export type VmTab = 'console' | 'devices' | 'overview';
 export type Route =
-  | { page: 'library' }
-  | { page: 'create' }
-  | { page: 'guests' }
-  | { page: 'vm'; id: string; tab: VmTab };
+  { page: 'library' } | { page: 'create' } | { page: 'guests' } | { page: 'vm'; id: string; tab: VmTab };
 
 const TABS: readonly string[] = ['console', 'devices', 'overview'] satisfies VmTab[];
 

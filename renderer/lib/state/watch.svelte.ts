@@ -22,13 +22,13 @@ const STILL: QueueCounters = { popped: 0, used: 0, notifications: 0, interrupts:
 export class MachineWatch {
   snapshot = $state.raw<MachineSnapshot | null>(null);
   /** By device id and queue index: "drive0/0". */
-  rates = $state.raw<ReadonlyMap<string, QueueRates>>(new Map());
+  rates = $state.raw<Readonly<Record<string, QueueRates>>>({});
   loaded = $state(false);
 
   readonly #id: string;
   readonly #stops: (() => void)[] = [];
   #seq = 0;
-  #before: { at: number; counters: Map<string, QueueCounters> } | null = null;
+  #before: { at: number; counters: Record<string, QueueCounters> } | null = null;
 
   constructor(id: string) {
     this.#id = id;
@@ -71,23 +71,23 @@ export class MachineWatch {
 
   #measure(): void {
     const at = performance.now();
-    const counters = new Map<string, QueueCounters>();
+    const counters: Record<string, QueueCounters> = {};
     for (const device of this.snapshot?.virtio ?? []) {
-      for (const queue of device.queues) counters.set(`${device.id}/${queue.index}`, queue.counters);
+      for (const queue of device.queues) counters[`${device.id}/${queue.index}`] = queue.counters;
     }
     const before = this.#before;
     this.#before = { at, counters };
     if (before === null || at - before.at < RATE_MS / 2) return;
     const seconds = (at - before.at) / 1000;
-    const rates = new Map<string, QueueRates>();
-    for (const [key, counts] of counters) {
-      const earlier = before.counters.get(key) ?? counts;
+    const rates: Record<string, QueueRates> = {};
+    for (const [key, counts] of Object.entries(counters)) {
+      const earlier = before.counters[key] ?? counts;
       // A queue that was reset begins again at 0.
       const rate = (name: keyof QueueCounters) => Math.max(0, counts[name] - earlier[name]) / seconds;
       const now = { ...STILL };
       for (const name of Object.keys(now) as (keyof QueueCounters)[]) now[name] = rate(name);
-      const history = this.rates.get(key)?.history ?? new Array<number>(HISTORY).fill(0);
-      rates.set(key, { now, history: [...history.slice(1), now.used] });
+      const history = this.rates[key]?.history ?? new Array<number>(HISTORY).fill(0);
+      rates[key] = { now, history: [...history.slice(1), now.used] };
     }
     this.rates = rates;
   }

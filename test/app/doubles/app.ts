@@ -96,7 +96,11 @@ export class TestClient extends Client {
 
 /** Two ends of a byte channel; messages arrive later, in order, as copies. */
 export function portPair(): [BytePort, BytePort] {
-  const make = () => ({ message: (_: Uint8Array) => {}, closing: [] as (() => void)[], early: [] as Uint8Array[] | null });
+  const make = () => ({
+    message: (_: Uint8Array) => {},
+    closing: [] as (() => void)[],
+    early: [] as Uint8Array[] | null,
+  });
   const ends = [make(), make()];
   let closed = false;
   const close = () => {

@@ -174,15 +174,23 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
 
   #devices(): VirtioDeviceSnapshot[] {
     const devices: VirtioDeviceSnapshot[] = this.config.drives.map((drive, at) =>
-      device(drive.id, 'virtio-blk', 2, 7 - at, BLK_FEATURES, [this.#queues.get(drive.id)!], [
-        ['capacity', 0, 8, String(Math.floor(statSync(drive.file).size / SECTOR))],
-        ['size_max', 8, 4, '0'],
-        ['seg_max', 12, 4, '254'],
-        ['blk_size', 20, 4, '512'],
-        ['writeback', 32, 1, '1'],
-        ['max_discard_sectors', 36, 4, '8388607'],
-        ['max_write_zeroes_sectors', 48, 4, '8388607'],
-      ]),
+      device(
+        drive.id,
+        'virtio-blk',
+        2,
+        7 - at,
+        BLK_FEATURES,
+        [this.#queues.get(drive.id)!],
+        [
+          ['capacity', 0, 8, String(Math.floor(statSync(drive.file).size / SECTOR))],
+          ['size_max', 8, 4, '0'],
+          ['seg_max', 12, 4, '254'],
+          ['blk_size', 20, 4, '512'],
+          ['writeback', 32, 1, '1'],
+          ['max_discard_sectors', 36, 4, '8388607'],
+          ['max_write_zeroes_sectors', 48, 4, '8388607'],
+        ],
+      ),
     );
     if (this.config.console) {
       const queues = [queue(0, 'receiveq(port0)', 128, 0x8300_0000), queue(1, 'transmitq(port0)', 128, 0x8301_0000)];
@@ -357,7 +365,13 @@ function device(
     id,
     type,
     virtioId,
-    transport: { name: 'virtio-mmio', version: 2, slot, base: `0x${(0x1000_1000 + slot * 0x1000).toString(16)}`, irq: slot + 1 },
+    transport: {
+      name: 'virtio-mmio',
+      version: 2,
+      slot,
+      base: `0x${(0x1000_1000 + slot * 0x1000).toString(16)}`,
+      irq: slot + 1,
+    },
     status: DRIVER_READY,
     statusBits: STATUS.map(([bit, name, help]) => ({ bit, name, help, set: ((DRIVER_READY >> bit) & 1) === 1 })),
     interruptStatus: 0,
