@@ -88,7 +88,11 @@ export class Workstation {
 
   /** Waits until the VM's page says so. */
   async state(state: string): Promise<void> {
-    await this.page.locator(`[data-testid=vm-title] + [data-testid=vm-state][data-state=${state}]`).waitFor();
+    const badge = this.page.locator(`[data-testid=vm-title] + [data-testid=vm-state][data-state=${state}]`);
+    await badge.waitFor().catch(async (error: unknown) => {
+      const said = await this.page.getByRole('alert').allInnerTexts();
+      throw new Error(`the VM is not ${state}; the page says: ${said.join(' / ')}`, { cause: error });
+    });
   }
 
   /** What the terminal shows. */

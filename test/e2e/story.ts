@@ -17,6 +17,8 @@ export interface Story {
   /** A command that makes disk requests, and what it prints. */
   write: string;
   written: RegExp;
+  /** A command that keeps the disk busy for a few seconds and comes back at once. */
+  busy: string;
   /** Prefix of the pictures kept. */
   pictures: string;
 }
@@ -75,6 +77,18 @@ export async function tellStory(workstation: Workstation, story: Story): Promise
     .toBeGreaterThan(before);
   const index = page.getByTestId('queue-0').getByTestId('index-used.idx');
   expect(Number(await index.getAttribute('data-value'))).toBeGreaterThan(0);
+
+  // They move while one watches.
+  await page.getByTestId('tab-console').click();
+  await workstation.see(story.prompt);
+  await workstation.type(story.busy);
+  await page.getByTestId('tab-devices').click();
+  await page.getByTestId('device-drive0').click();
+  const seen = new Set<string | null>();
+  await expect
+    .poll(async () => seen.add(await index.getAttribute('data-value')).size, { timeout: 30_000, interval: 100 })
+    .toBeGreaterThan(4);
+  await page.waitForTimeout(2000);
   await workstation.pictures(`${story.pictures}-devices`);
 
   // Pause and resume.

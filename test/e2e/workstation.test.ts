@@ -73,6 +73,7 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
       bootTime: 10_000,
       write: 'dd if=/dev/zero of=/dev/vda',
       written: /128\+0 records out/,
+      busy: 'busy',
       pictures: 'double',
     });
   });

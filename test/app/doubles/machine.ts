@@ -137,13 +137,14 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
     this.#become('paused');
   }
 
-  /** The driver of a disk makes this many requests. */
-  request(id: string, count: number): void {
+  /** The driver of a disk makes this many requests; so many of them are still being served. */
+  request(id: string, count: number, inFlight = 0): void {
     const queue = this.#queues.get(id);
     if (queue === undefined) return;
     queue.availIdx = (queue.availIdx + count) & 0xffff;
     queue.lastAvailIdx = queue.availIdx;
-    queue.usedIdx = queue.availIdx;
+    queue.usedIdx = (queue.availIdx - inFlight) & 0xffff;
+    queue.inFlight = inFlight;
     queue.usedEvent = (queue.usedIdx - 1) & 0xffff;
     queue.availEvent = queue.availIdx;
     queue.counters.popped += count;
@@ -247,6 +248,14 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
     if (command === 'dd') {
       this.request(this.config.drives[0].id, 128);
       this.serial.print('128+0 records out\r\n');
+    }
+    if (command === 'busy') {
+      let left = 60;
+      const timer = setInterval(() => {
+        this.request(this.config.drives[0].id, 37, left % 5);
+        if (--left === 0 || this.state !== 'running') clearInterval(timer);
+      }, 100);
+      timer.unref();
     }
     if (command === 'flood') {
       const line = `${'abcdefghijklmnopqrstuvwxyz'.repeat(2)}\r\n`;

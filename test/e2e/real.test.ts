@@ -1,0 +1,76 @@
+/** The main story on the real thing: Debian of the catalogue, on our machine, in a browser. */
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { App } from '../../main/app/app.ts';
+import { createProductionApp } from '../../main/app/production.ts';
+import { fetchGuest } from '../../main/guests/index.ts';
+import { noBrowser, Workstation } from './browser.ts';
+import { tellStory } from './story.ts';
+
+const MIB = 2 ** 20;
+const FETCH_MS = 600_000;
+/** A boot takes about 10 s on an idle computer. */
+const BOOT_MS = 180_000;
+
+describe('Debian in the workstation', { timeout: 2 * BOOT_MS }, () => {
+  let home: string;
+  let disk: string;
+  let app: App | null = null;
+  let workstation: Workstation | null = null;
+  let missing = noBrowser;
+
+  beforeAll(async () => {
+    if (missing !== null) return;
+    try {
+      await fetchGuest('debian');
+    } catch (error) {
+      missing = `the guest debian cannot be fetched: ${(error as Error).message}`;
+      return;
+    }
+    home = await mkdtemp(path.join(tmpdir(), 'ringside-real-'));
+    disk = path.join(home, 'disk.raw');
+    await writeFile(disk, '');
+    const file = await open(disk, 'r+');
+    await file.truncate(64 * MIB);
+    await file.close();
+    app = await createProductionApp({ version: '0.0.0', home });
+    workstation = await Workstation.open(app);
+  }, FETCH_MS);
+
+  beforeEach(({ skip }) => skip(missing !== null, missing ?? ''));
+
+  afterAll(async () => {
+    await workstation?.close();
+    await app?.close();
+    if (home) await rm(home, { recursive: true, force: true });
+  });
+
+  test('create, attach, boot, type, watch, power off', async () => {
+    await tellStory(workstation!, {
+      name: 'Debian',
+      disk,
+      boot: ({ page }) => page.getByTestId('choose-debian').click(),
+      prompt: /root@ringside:\S+# /,
+      bootTime: BOOT_MS,
+      write: 'dd if=/dev/urandom of=/dev/vda bs=1M count=4 conv=fsync && echo written $((6 * 7))',
+      written: /^written 42/m,
+      busy: '(for i in $(seq 60); do dd if=/dev/urandom of=/dev/vda bs=64k count=16 seek=64 conv=fsync; done 2>/dev/null) &',
+      pictures: 'debian',
+    });
+    expect(workstation!.complaints).toEqual([]);
+  });
+
+  test('what the guest wrote and flushed is in the image', async () => {
+    const file = await open(disk);
+    const { buffer } = await file.read(Buffer.alloc(4 * MIB), 0, 4 * MIB, 0);
+    const beyond = await file.read(Buffer.alloc(MIB), 0, MIB, 8 * MIB);
+    await file.close();
+    // Random bytes: no block of them is all zeros.
+    for (let at = 0; at < buffer.length; at += 4096) {
+      expect(buffer.subarray(at, at + 4096).some((byte) => byte !== 0)).toBe(true);
+    }
+    expect(beyond.buffer.every((byte) => byte === 0)).toBe(true);
+  });
+});
