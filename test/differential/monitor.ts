@@ -1,8 +1,9 @@
 /**
  * What runs in M-mode under an image on our side: it starts the image, passes over illegal instructions while noting their
- * addresses, lets rt_sigaction succeed, and ends at the first other trap with its cause.
+ * addresses, lets rt_sigaction succeed, and ends at the first other trap with its cause. A user-mode image is interrupted by
+ * the timer all the time, and must not notice.
  */
-import { RAM_PHYS, TEST_PHYS } from '../../core/machine/virt-map.ts';
+import { CLINT_PHYS, RAM_PHYS, TEST_PHYS } from '../../core/machine/virt-map.ts';
 import { csrNumber } from '../../core/cpu/isa/csr-names.ts';
 import { Program, X } from '../harness/asm.ts';
 
@@ -10,11 +11,20 @@ export type MonitorMode = 'machine' | 'user';
 
 /** Where addresses are noted: their number, then as many doublewords. */
 export const LOG = RAM_PHYS + 0x100000;
+/** Number of timer interrupts that a user-mode image had. */
+export const INTERRUPTIONS = LOG - 48;
 /** Registers in which cause, epc and tval are left at the end. */
 export const X_CAUSE = X['s1']!;
 export const X_EPC = X['s2']!;
 export const X_TVAL = X['s3']!;
 
+/** Registers that the timer's handler uses are kept here. */
+const SAVED = LOG - 64;
+const MTIMECMP = CLINT_PHYS + 0x4000;
+const MTIME = CLINT_PHYS + 0xbff8;
+/** Ticks of 100 ns between interrupts. */
+const PERIOD = 300;
+const MTIE = 1 << 7;
 const CAUSE_ILLEGAL = 2;
 const CAUSE_ECALL_U = 8;
 const SYS_RT_SIGACTION = 134;
@@ -38,11 +48,29 @@ export function monitor(entry: number, mode: MonitorMode, tables: number): Uint8
     write('pmpcfg0', PMP_NAPOT_RWX);
     write('menvcfg', ENV_CBZE);
     write('senvcfg', ENV_CBZE);
+    write('mscratch', SAVED);
+    write('mie', MTIE);
+    p.li(t0, MTIMECMP).op('sd', { rs1: t0 });
     write('satp', SATP_SV39 | (BigInt(tables) >> 12n));
   }
   write('mepc', entry).op('mret');
 
   p.align(4).label('trap');
+  if (mode === 'user') {
+    const csr = (rd: number, name: string, rs1: number): Program => p.op('csrrw', { rd, rs1, imm: csrNumber(name)! });
+    csr(t0, 'mscratch', t0).op('sd', { rs1: t0, rs2: t1 }).op('sd', { rs1: t0, rs2: t2, imm: 8 });
+    p.op('csrrs', { rd: t1, imm: csrNumber('mcause')! }).op('bge', { rs1: t1 }, 'exception');
+    p.li(t1, MTIME).op('ld', { rd: t1, rs1: t1 }).op('addi', { rd: t1, rs1: t1, imm: PERIOD });
+    p.li(t2, MTIMECMP).op('sd', { rs1: t2, rs2: t1 });
+    p.op('ld', { rd: t2, rs1: t0, imm: 16 })
+      .op('addi', { rd: t2, rs1: t2, imm: 1 })
+      .op('sd', { rs1: t0, rs2: t2, imm: 16 });
+    p.op('ld', { rd: t1, rs1: t0 }).op('ld', { rd: t2, rs1: t0, imm: 8 });
+    csr(t0, 'mscratch', t0).op('mret');
+    // What an exception interrupts does not go on with its registers.
+    p.label('exception');
+    csr(t0, 'mscratch', t0);
+  }
   p.op('csrrs', { rd: X_CAUSE, imm: csrNumber('mcause')! });
   p.op('csrrs', { rd: X_EPC, imm: csrNumber('mepc')! });
   p.op('csrrs', { rd: X_TVAL, imm: csrNumber('mtval')! });

@@ -8,7 +8,7 @@ import { BareMetal } from '../harness/bare-metal.ts';
 import { PageTables, PTE, PTE_ALL } from '../harness/page-tables.ts';
 import type { QemuUser } from '../harness/qemu-user.ts';
 import { IMAGE_BASE } from './image.ts';
-import { LOG, monitor, X_CAUSE, X_EPC, X_TVAL } from './monitor.ts';
+import { INTERRUPTIONS, LOG, monitor, X_CAUSE, X_EPC, X_TVAL } from './monitor.ts';
 import type { MonitorMode } from './monitor.ts';
 import { Random } from './random.ts';
 
@@ -99,6 +99,7 @@ export class OurRunner implements Runner {
     bare.load(RAM_PHYS, monitor(image.entry, this.#mode, TABLES));
     this.#place(image);
     bare.writeU64(LOG, 0n);
+    bare.writeU64(INTERRUPTIONS, 0n);
     let cause: number;
     try {
       cause = await bare.run(30_000);
@@ -122,6 +123,11 @@ export class OurRunner implements Runner {
     return Array.from({ length: Number(this.#bare.readU64(LOG)) }, (_, i) =>
       Number(this.#bare.readU64(LOG + 8 + i * 8)),
     );
+  }
+
+  /** Timer interrupts that the last image had. */
+  get interruptions(): number {
+    return Number(this.#bare.readU64(INTERRUPTIONS));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

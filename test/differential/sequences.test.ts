@@ -33,6 +33,7 @@ describe.skipIf(qemu === null).each<MonitorMode>(['machine', 'user'])('sequences
 
   test('end as they do in QEMU', { timeout: TIME_LIMIT }, async () => {
     const comparison = new Comparison(ours, theirs);
+    let interruptions = 0;
     const images = Math.ceil(wanted / 2 / MAX_SEQUENCES);
     for (let image = 0; image < images; image++) {
       const generator = new Generator(new Random(seed + image), qemu!.extensions);
@@ -40,6 +41,7 @@ describe.skipIf(qemu === null).each<MonitorMode>(['machine', 'user'])('sequences
         generator.sequence(windowCentre(i, MAX_SEQUENCES)),
       );
       const [difference] = await comparison.run(sequences);
+      if (mode === 'user') interruptions += ours.interruptions;
       if (difference === undefined) continue;
       const centre = windowCentre(difference.index, MAX_SEQUENCES);
       const small = await comparison.minimise(sequences[difference.index]!, centre);
@@ -51,5 +53,7 @@ describe.skipIf(qemu === null).each<MonitorMode>(['machine', 'user'])('sequences
         ].join('\n'),
       );
     }
+    // That timer interrupts came in between at all.
+    if (mode === 'user') expect(interruptions).toBeGreaterThan(0);
   });
 });
