@@ -6,7 +6,7 @@
 export { runHart, resetHart } from './cpu/run.as';
 export { clockTick, clockReset, mtime } from './cpu/clock.as';
 export { plicSetLevel, plicReset } from './irqchip/plic.as';
-export { uartPoll, uartReset } from './devices/uart16550.as';
+export { uartBreak, uartPoll, uartReset } from './devices/uart16550.as';
 export { kickHart, callControl } from './cpu/hart.as';
 // Exported so that the compiler does not inline the exact, rarely needed paths into the interpreter.
 export { addExactD, mulExactD, divExactD, sqrtExactD, fmaExactD } from './cpu/fpu/double.as';

@@ -14,6 +14,8 @@ export interface Engine {
   plicSetLevel(irq: number, level: number): void;
   plicReset(): void;
   uartPoll(): void;
+  /** The host's end of the serial line sends a break. */
+  uartBreak(): void;
   uartReset(): void;
   kickHart(block: number): void;
 }

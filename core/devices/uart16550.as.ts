@@ -52,6 +52,7 @@ const MCR_MASK = 0x1f;
 
 const LSR_DATA_READY = 0x01;
 const LSR_OVERRUN = 0x02;
+const LSR_BREAK = 0x10;
 const LSR_THR_EMPTY = 0x20;
 const LSR_TX_EMPTY = 0x40;
 
@@ -90,6 +91,8 @@ const S_RX_READ: usize = STATE + 44;
 const S_LEVEL: usize = STATE + 48;
 /** The last byte that came without FIFO: what the receiver buffer register goes on showing. */
 const S_RBR: usize = STATE + 52;
+/** A break: 1 asked for by the host, 2 received (LSR.BI, with a zero byte alone in the FIFO), 0 none. */
+const S_BREAK: usize = STATE + 56;
 const S_RX_DATA: usize = STATE + 64;
 const STATE_END: usize = STATE + 80;
 
@@ -124,12 +127,21 @@ function takeReceived(): i32 {
   const at = load<u32>(S_RX_READ);
   store<u32>(S_RX_READ, (at + 1) & (FIFO_SIZE - 1));
   store<u32>(S_RX_COUNT, count - 1);
+  if (load<i32>(S_BREAK) == 2) store<i32>(S_BREAK, 0);
   return <i32>load<u8>(S_RX_DATA + at);
 }
 
 /** Moves bytes from the IN ring to the receive FIFO, as many as it has room for. */
 function fillReceiver(): void {
   if (loopback()) return;
+  if (load<i32>(S_BREAK) != 0) {
+    // It comes behind what is in the FIFO and before what is in the ring.
+    if (load<i32>(S_BREAK) == 1 && load<u32>(S_RX_COUNT) == 0) {
+      receive(0);
+      store<i32>(S_BREAK, 2);
+    }
+    return;
+  }
   while (load<u32>(S_RX_COUNT) < receiveDepth()) {
     const byte = ringTake(inRing(0));
     if (byte < 0) return;
@@ -160,7 +172,7 @@ function triggerLevel(): u32 {
 /** The interrupt of highest priority that is pending and enabled (IIR bits 3..0). */
 function interruptId(): i32 {
   const enabled = load<i32>(S_IER);
-  if ((enabled & IER_ELSI) != 0 && load<i32>(S_OVERRUN) != 0) return IIR_LINE_STATUS;
+  if ((enabled & IER_ELSI) != 0 && (load<i32>(S_OVERRUN) != 0 || load<i32>(S_BREAK) == 2)) return IIR_LINE_STATUS;
   const count = load<u32>(S_RX_COUNT);
   if ((enabled & IER_ERBFI) != 0 && count != 0) return count >= triggerLevel() ? IIR_RX_DATA : IIR_RX_TIMEOUT;
   if ((enabled & IER_ETBEI) != 0 && load<i32>(S_THR_INTERRUPT) != 0) return IIR_THR_EMPTY;
@@ -240,8 +252,10 @@ function readRegister(register: u32): i32 {
       const status =
         (load<u32>(S_RX_COUNT) != 0 ? LSR_DATA_READY : 0) |
         (load<i32>(S_OVERRUN) != 0 ? LSR_OVERRUN : 0) |
+        (load<i32>(S_BREAK) == 2 ? LSR_BREAK : 0) |
         (load<i32>(S_THR_EMPTY) != 0 ? LSR_THR_EMPTY | LSR_TX_EMPTY : 0);
       store<i32>(S_OVERRUN, 0);
+      if (load<i32>(S_BREAK) == 2) store<i32>(S_BREAK, 0);
       if (load<i32>(S_THR_INTERRUPT) == 1 && interruptId() == IIR_THR_EMPTY) store<i32>(S_THR_INTERRUPT, 2);
       return status;
     }
@@ -307,6 +321,14 @@ export function uartWrite(offset: u32, value: u32): void {
 /** To be called when the IN ring got bytes or the OUT ring got room: refills the FIFO, recomputes interrupts. */
 export function uartPoll(): void {
   lock(LOCK);
+  update();
+  unlock(LOCK);
+}
+
+/** The host sends a break (magic SysRq on a Linux console). */
+export function uartBreak(): void {
+  lock(LOCK);
+  if (load<i32>(S_BREAK) == 0) store<i32>(S_BREAK, 1);
   update();
   unlock(LOCK);
 }

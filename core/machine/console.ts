@@ -3,9 +3,12 @@ import type { Chardev } from '../chardev/chardev.ts';
 
 export class MachineConsole {
   readonly #chardev: Chardev;
+  /** Sends a break; absent where the guest's device knows none (virtio-console). */
+  readonly sendBreak?: () => void;
 
-  constructor(chardev: Chardev) {
+  constructor(chardev: Chardev, sendBreak?: () => void) {
     this.#chardev = chardev;
+    if (sendBreak !== undefined) this.sendBreak = sendBreak;
   }
 
   /** Input for the guest. Returns how many bytes were taken, from the front; the rest may be offered again at onRoom. */

@@ -131,7 +131,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#control = new ControlPage(wasm);
     const serial = new Chardev({ memory: wasm, index: CHARDEV_SERIAL, wakeGuest: () => engine.uartPoll() });
     this.#chardevs = [serial];
-    const consoles = new Map([['serial0', new MachineConsole(serial)]]);
+    const consoles = new Map([['serial0', new MachineConsole(serial, () => engine.uartBreak())]]);
     if (config.console) {
       const hvc = new Chardev({ memory: wasm, index: CHARDEV_CONSOLE });
       this.#chardevs.push(hvc);

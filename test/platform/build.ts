@@ -38,7 +38,7 @@ const ENTRY = `
 export { mmioRead, mmioWrite, mmioFault } from '../../core/memory/mmio.as';
 export { plicRead, plicWrite, plicReset, plicSetLevel, plicFollow } from '../../core/irqchip/plic.as';
 export { clockTick, clockReset, mtime, setStimecmp, updateTimerLines } from '../../core/cpu/clock.as';
-export { uartRead, uartWrite, uartReset, uartPoll } from '../../core/devices/uart16550.as';
+export { uartBreak, uartRead, uartWrite, uartReset, uartPoll } from '../../core/devices/uart16550.as';
 export { virtioHotRead, virtioHotWrite } from '../../core/virtio/transport/mmio-hot.as';
 export { sbiCall } from '../../core/firmware/sbi.as';
 export { sbiResetHart, sbiWake } from '../../core/firmware/sbi-hart.as';
@@ -68,6 +68,7 @@ export interface Platform {
   uartWrite(offset: number, value: number): void;
   uartReset(): void;
   uartPoll(): void;
+  uartBreak(): void;
   virtioHotRead(slot: number, offset: number): bigint;
   virtioHotWrite(slot: number, offset: number, value: number): number;
   sbiCall(block: number): number;

@@ -30,6 +30,7 @@ const LINE_STATUS = 0x06;
 const RX_TIMEOUT = 0x0c;
 const DATA_READY = 0x01;
 const OVERRUN = 0x02;
+const BREAK = 0x10;
 const TX_READY = 0x60;
 const PLIC_PENDING = 0x1000;
 
@@ -52,6 +53,55 @@ const iir = (): number => read(IIR_FCR) & 0x0f;
 /** The level of PLIC source 10: it is pending once the level has risen. */
 const interrupted = (): boolean => (board.platform.plicRead(PLIC_PENDING) & (1 << 10)) !== 0;
 const attention = (): number => board.word(CONTROL_BASE + CTL_ATTENTION);
+
+describe('a break', () => {
+  beforeEach(() => {
+    write(IIR_FCR, FIFO_ON);
+    write(IER, RX_INTERRUPT | LINE_STATUS_INTERRUPT);
+  });
+
+  it('is a zero byte alone, between what came before and what comes after', () => {
+    board.type('a');
+    board.platform.uartBreak();
+    board.type('b');
+    expect(read(LSR)).toBe(TX_READY | DATA_READY);
+    expect(read(DATA)).toBe(97);
+    expect(iir()).toBe(LINE_STATUS);
+    expect(read(LSR)).toBe(TX_READY | DATA_READY | BREAK);
+    expect(read(LSR) & BREAK).toBe(0);
+    expect(read(DATA)).toBe(0);
+    expect(read(DATA)).toBe(98);
+    expect(interrupted()).toBe(true);
+  });
+
+  it('does not hold up input when the driver never reads LSR', () => {
+    board.platform.uartBreak();
+    board.type('x');
+    expect(read(DATA)).toBe(0);
+    expect(read(DATA)).toBe(120);
+  });
+});
+
+describe('a driver that never reads IIR', () => {
+  it('is interrupted once for an empty transmitter, and again after each byte', () => {
+    write(IER, TX_INTERRUPT);
+    expect(interrupted()).toBe(true);
+    expect(read(LSR)).toBe(TX_READY);
+    // Claim and complete, as its interrupt handler does.
+    const claim = (): void => {
+      const enable = 0x2000;
+      const context = 0x200004;
+      board.platform.plicWrite(10 * 4, 1);
+      board.platform.plicWrite(enable, 1 << 10);
+      board.platform.plicWrite(context, board.platform.plicRead(context));
+    };
+    claim();
+    expect(interrupted()).toBe(false);
+    write(DATA, 65);
+    expect(interrupted()).toBe(true);
+    expect(iir()).toBe(THR_EMPTY);
+  });
+});
 
 describe('sending', () => {
   it('puts bytes on the ring at once and is always ready for more', () => {
