@@ -137,7 +137,9 @@ export function decodeSlot(block: usize, slot: usize, page: usize): void {
  */
 export function decodeStraddling(block: usize, scratch: usize, pc: u64, page: usize): bool {
   const low: u32 = load<u16>(page + 4094, COPY);
-  const next = fetchPage(block, pc + 2);
+  const va = pc + 2;
+  const entry = block + H_ITLB + (<usize>((va >> 12) & (ITLB_ENTRIES - 1)) << 4);
+  const next: usize = load<u64>(entry) == (va | fetchContext) ? <usize>load<u32>(entry, 8) : fetchPage(block, va);
   if (next == 0) return false;
   decodeWide(scratch, low | (<u32>load<u16>(next, COPY) << 16), 0, false);
   store<u16>(scratch, OP_PAGE_END, 32);
