@@ -348,7 +348,7 @@ function loadMisaligned(block: usize, va: u64, size: i32): u64 {
   const high = resolve(block, va + first, size - first, ACCESS_LOAD);
   if (fault) return 0;
   if (low == 0 || high == 0) {
-    raise(block, CAUSE_LOAD_ACCESS, va);
+    raise(block, CAUSE_LOAD_ACCESS, low == 0 ? va : va + first);
     return 0;
   }
   let value: u64 = 0;
@@ -393,7 +393,7 @@ function storeMisaligned(block: usize, va: u64, size: i32, value: u64): void {
   const high = resolve(block, va + first, size - first, ACCESS_STORE);
   if (fault) return;
   if (low == 0 || high == 0) {
-    raise(block, CAUSE_STORE_ACCESS, va);
+    raise(block, CAUSE_STORE_ACCESS, low == 0 ? va : va + first);
     return;
   }
   for (let i = 0; i < size; i++) store<u8>(i < first ? low + i : high + (i - first), <u8>(value >> (i << 3)));

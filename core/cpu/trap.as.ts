@@ -1,6 +1,6 @@
 /** Taking traps (privileged manual 3.1.6 to 3.1.16 and 12.1). */
 import {
-  H_FAULT_TVAL, H_IRQ, H_MCAUSE, H_MEDELEG, H_MEPC, H_MIDELEG, H_MIE, H_MIP, H_MSTATUS, H_MTVAL, H_MTVEC, H_PC, H_PRIV, H_SCAUSE,
+  H_FAULT_TVAL, H_IRQ, H_MCAUSE, H_MEDELEG, H_MEPC, H_MIDELEG, H_MIE, H_MIP, H_MSTATUS, H_MTVAL, H_MTVEC, H_PC, H_PRIV, H_RES_ADDR, H_SCAUSE,
   H_SEPC, H_STAT_TRAPS, H_STVAL, H_STVEC,
 } from '../worker/layout';
 import { refreshContexts } from './mmu.as';
@@ -20,6 +20,8 @@ export function pendingBits(block: usize): u64 {
 /** Enters the handler of `cause` (with the interrupt bit for interrupts). Sets H_PC and H_PRIV, refreshes contexts. */
 export function enterTrap(block: usize, cause: u64, tval: u64, epc: u64): void {
   const priv = load<i32>(block + H_PRIV);
+  // One context's reservation must not let another's SC succeed. Kernels see to that themselves, but not all of them.
+  store<u64>(block + H_RES_ADDR, ~0);
   const number = cause & 63;
   const delegation = load<u64>(block + (cause & INTERRUPT ? H_MIDELEG : H_MEDELEG));
   let mstatus = load<u64>(block + H_MSTATUS);

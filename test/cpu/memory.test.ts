@@ -130,6 +130,7 @@ describe('across a page boundary', () => {
     p.inMode('M', () => p.op('ld', { rd: a2, rs1: a0, imm: -8 })).keep(a2);
     const { traps, kept } = await runHere(bare, p.end());
     expect(traps.map((x) => x.cause)).toEqual([CAUSE.storeAccess, CAUSE.loadAccess, CAUSE.ecallM]);
+    expect(traps[0]!.tval).toBe(BigInt(end));
     expect(kept).toEqual([0n]);
   });
 
@@ -250,12 +251,8 @@ describe('LR and SC', () => {
       ),
     ).toEqual([1n, 5n]);
   });
-  test('a trap in between makes it fail or does no harm', async () => {
-    const [result, memory] = await reservation((p) => sc(lr(p).inMode('U', () => p.op('ecall'))));
-    expect([
-      [0n, 9n],
-      [1n, 5n],
-    ]).toContainEqual([result, memory]);
+  test('a trap in between makes SC fail: its handler may have been another context', async () => {
+    expect(await reservation((p) => sc(lr(p).inMode('U', () => p.op('ecall'))))).toEqual([1n, 5n]);
   });
   test('SC faults as a store, reservation or not', async () => {
     const p = new TrapProgram();

@@ -1,17 +1,20 @@
 /**
  * What runs in M-mode under an image on our side: it starts the image, passes over illegal instructions while noting their
- * addresses, lets rt_sigaction succeed, and ends at the first other trap with its cause. A user-mode image is interrupted by
- * the timer all the time, and must not notice.
+ * addresses, lets rt_sigaction succeed, and ends at the first other trap with its cause.
  */
 import { CLINT_PHYS, RAM_PHYS, TEST_PHYS } from '../../core/machine/virt-map.ts';
 import { csrNumber } from '../../core/cpu/isa/csr-names.ts';
 import { Program, X } from '../harness/asm.ts';
 
-export type MonitorMode = 'machine' | 'user';
+/**
+ * 'machine': no translation. 'user': U-mode, each page of the image somewhere else in memory, so that what crosses a page
+ * boundary really is in two places. 'interrupted': that, with timer interrupts all the time, which the image must not notice.
+ */
+export type MonitorMode = 'machine' | 'user' | 'interrupted';
 
 /** Where addresses are noted: their number, then as many doublewords. */
 export const LOG = RAM_PHYS + 0x100000;
-/** Number of timer interrupts that a user-mode image had. */
+/** Number of timer interrupts that an image had. */
 export const INTERRUPTIONS = LOG - 48;
 /** Registers in which cause, epc and tval are left at the end. */
 export const X_CAUSE = X['s1']!;
@@ -43,20 +46,22 @@ export function monitor(entry: number, mode: MonitorMode, tables: number): Uint8
     p.li(t0, value).op('csrrw', { rs1: t0, imm: csrNumber(csr)! });
   p.la(t0, 'trap').op('csrrw', { rs1: t0, imm: csrNumber('mtvec')! });
   write('mstatus', MS_FS_INITIAL | (mode === 'machine' ? MS_MPP : 0));
-  if (mode === 'user') {
+  if (mode !== 'machine') {
     write('pmpaddr0', -1);
     write('pmpcfg0', PMP_NAPOT_RWX);
     write('menvcfg', ENV_CBZE);
     write('senvcfg', ENV_CBZE);
+    write('satp', SATP_SV39 | (BigInt(tables) >> 12n));
+  }
+  if (mode === 'interrupted') {
     write('mscratch', SAVED);
     write('mie', MTIE);
     p.li(t0, MTIMECMP).op('sd', { rs1: t0 });
-    write('satp', SATP_SV39 | (BigInt(tables) >> 12n));
   }
   write('mepc', entry).op('mret');
 
   p.align(4).label('trap');
-  if (mode === 'user') {
+  if (mode === 'interrupted') {
     const csr = (rd: number, name: string, rs1: number): Program => p.op('csrrw', { rd, rs1, imm: csrNumber(name)! });
     csr(t0, 'mscratch', t0).op('sd', { rs1: t0, rs2: t1 }).op('sd', { rs1: t0, rs2: t2, imm: 8 });
     p.op('csrrs', { rd: t1, imm: csrNumber('mcause')! }).op('bge', { rs1: t1 }, 'exception');

@@ -50,10 +50,6 @@ export class OurRunner implements Runner {
     this.#mode = mode;
   }
 
-  /**
-   * @param mode 'machine': no translation. 'user': U-mode, each page of the image somewhere else in memory, so that what
-   * crosses a page boundary really is in two places.
-   */
   static async create(mode: MonitorMode): Promise<OurRunner> {
     return new OurRunner(await BareMetal.create({ ramSize: 48 * MIB }), mode);
   }

@@ -115,13 +115,17 @@ export class Generator {
   #hot: number[] = [];
   #nextId = 0;
 
-  /** @param extensions those whose instructions may occur */
-  constructor(random: Random, extensions: readonly string[]) {
+  /**
+   * @param extensions those whose instructions may occur
+   * @param without names of instructions that may not
+   */
+  constructor(random: Random, extensions: readonly string[], without: readonly string[] = []) {
     this.#random = random;
     const has = new Set(extensions);
-    const wide = INSTRUCTIONS.filter((i) => has.has(i.ext) && !EXCLUDED.has(i.name));
+    const excluded = new Set([...EXCLUDED, ...without]);
+    const wide = INSTRUCTIONS.filter((i) => has.has(i.ext) && !excluded.has(i.name));
     const narrow = COMPRESSED.filter(
-      (c) => has.has(c.ext) && has.has(BY_NAME.get(c.base)!.ext) && !EXCLUDED.has(c.name),
+      (c) => has.has(c.ext) && has.has(BY_NAME.get(c.base)!.ext) && !excluded.has(c.name),
     );
     const choices: Choice[] = [
       ...wide.map((insn) => ({ insn, kind: kindOf(insn) })),
