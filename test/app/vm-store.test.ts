@@ -18,7 +18,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(home, { recursive: true, force: true }));
 
-const vm = (id = randomUUID()) => ({ id, created: 1000, modified: 2000, settings: settings() });
+const vm = (id: string = randomUUID()) => ({ id, created: 1000, modified: 2000, settings: settings() });
 
 test('what is saved is loaded', async () => {
   const saved = await store.save(vm());
@@ -52,7 +52,7 @@ test('a VM that is removed is gone; what else was in its folder is not', async (
 });
 
 describe('what cannot be read is reported and left as it is', () => {
-  const put = async (content: string | object, id = randomUUID()) => {
+  const put = async (content: string | object, id: string = randomUUID()) => {
     const folder = path.join(home, 'vms', id);
     await mkdir(folder, { recursive: true });
     await writeFile(path.join(folder, 'vm.json'), typeof content === 'string' ? content : JSON.stringify(content));
