@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import type { App } from '../../main/app/app.ts';
 import { serveApp } from '../../main/serve/server.ts';
 import type { RunningServer } from '../../main/serve/server.ts';
@@ -25,26 +25,23 @@ const OUT = fileURLToPath(new URL('../out', import.meta.url));
 export const noBrowser = existsSync(CHROMIUM) ? null : `there is no ${CHROMIUM} (set RINGSIDE_CHROMIUM)`;
 
 export class Workstation {
-  readonly server: RunningServer;
   readonly page: Page;
   /** Errors that the page reported: scripts, refused styles, failed requests. */
   readonly complaints: string[] = [];
-  readonly #browser: Browser;
-  readonly #context: BrowserContext;
+  readonly #close: () => Promise<void>;
 
-  private constructor(server: RunningServer, browser: Browser, context: BrowserContext, page: Page) {
-    this.server = server;
-    this.#browser = browser;
-    this.#context = context;
+  /** @param close ends what shows the page, and what serves it */
+  constructor(page: Page, close: () => Promise<void>) {
     this.page = page;
+    this.#close = close;
     page.on('console', (message) => {
       if (message.type() === 'error') this.complaints.push(message.text());
     });
     page.on('pageerror', (error) => this.complaints.push(String(error)));
   }
 
-  /** Serves the app and opens it, signed in. */
-  static async open(app: App): Promise<Workstation> {
+  /** Serves the app to a browser and opens it there, signed in. */
+  static async open(app: App): Promise<Workstation & { server: RunningServer }> {
     const { buildRenderer } = (await import('../../main/build.mjs')) as { buildRenderer(): Promise<boolean> };
     await buildRenderer();
     const server = await serveApp({ app });
@@ -55,10 +52,14 @@ export class Workstation {
       permissions: ['clipboard-read', 'clipboard-write'],
     });
     const page = await context.newPage();
-    const workstation = new Workstation(server, browser, context, page);
+    const workstation = new Workstation(page, async () => {
+      await context.close();
+      await browser.close();
+      await server.close();
+    });
     page.setDefaultTimeout(30_000);
     await page.goto(server.url);
-    return workstation;
+    return Object.assign(workstation, { server });
   }
 
   /** Keeps a picture of the page, as an artefact of CI. */
@@ -118,9 +119,7 @@ export class Workstation {
     await this.page.keyboard.type(`${line}\n`, { delay: 5 });
   }
 
-  async close(): Promise<void> {
-    await this.#context.close();
-    await this.#browser.close();
-    await this.server.close();
+  close(): Promise<void> {
+    return this.#close();
   }
 }

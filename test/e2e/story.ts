@@ -9,6 +9,8 @@ export interface Story {
   /** The VM's name. */
   name: string;
   disk: string;
+  /** Chooses the disk once "Browse" was pressed; in the file browser unless told otherwise. */
+  chooseDisk?(workstation: Workstation, disk: string): Promise<void>;
   /** What to boot: fills in the first part of the form. */
   boot(workstation: Workstation): Promise<void>;
   /** What the guest shows when it takes commands, and how long that may take, ms. */
@@ -23,6 +25,16 @@ export interface Story {
   pictures: string;
 }
 
+async function chooseInFileBrowser({ page }: Workstation, disk: string): Promise<void> {
+  const browser = page.getByTestId('file-browser');
+  const folder = disk.replace(/\/[^/]*$/, '');
+  await browser.getByRole('textbox', { name: 'Directory' }).fill(folder);
+  await browser.getByRole('button', { name: 'Go', exact: true }).click();
+  const name = disk.slice(folder.length + 1);
+  await browser.getByTestId('file-entry').filter({ hasText: name }).click();
+  await page.getByTestId('file-browser-accept').click();
+}
+
 export async function tellStory(workstation: Workstation, story: Story): Promise<void> {
   const { page } = workstation;
 
@@ -31,18 +43,9 @@ export async function tellStory(workstation: Workstation, story: Story): Promise
   await page.getByTestId('vm-name').fill(story.name);
   await page.getByTestId('vm-memory').fill('512 MiB');
 
-  // The disk is found with the file browser.
   await page.getByTestId('attach-disk').click();
   await page.getByTestId('drive-path-browse').click();
-  const browser = page.getByTestId('file-browser');
-  const folder = story.disk.replace(/\/[^/]*$/, '');
-  await browser.getByRole('textbox', { name: 'Directory' }).fill(folder);
-  await browser.getByRole('button', { name: 'Go', exact: true }).click();
-  await browser
-    .getByTestId('file-entry')
-    .filter({ hasText: story.disk.slice(folder.length + 1) })
-    .click();
-  await page.getByTestId('file-browser-accept').click();
+  await (story.chooseDisk ?? chooseInFileBrowser)(workstation, story.disk);
   expect(await page.getByTestId('drive-path').inputValue()).toBe(story.disk);
   await workstation.pictures(`${story.pictures}-create`);
   await page.getByTestId('create-and-start').click();

@@ -10,7 +10,7 @@ const MIB = 2 ** 20;
 
 describe('the workstation in a browser', { timeout: 120_000 }, () => {
   let app: TestApp;
-  let workstation: Workstation;
+  let workstation: Awaited<ReturnType<typeof Workstation.open>>;
   let disk: string;
 
   beforeAll(async () => {

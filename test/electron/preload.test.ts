@@ -74,6 +74,6 @@ describe('the preload', () => {
     expect(toPage).toEqual([
       [{ ringside: 'ringside-stream', ticket: 'ticket' }, 'app://ringside', [expect.any(MessagePort)]],
     ]);
-    for (const ports of [posted[0][2], toPage[0][2]]) (ports as MessagePort[])[0].close();
+    for (const ports of [posted[0][2], toPage[0][2]]) (ports as { close(): void }[])[0].close();
   });
 });
