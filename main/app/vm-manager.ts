@@ -85,17 +85,23 @@ export class VmManager {
   async list(): Promise<{ vms: VmInfo[]; problems: LibraryProblem[] }> {
     const { vms, problems } = await this.#options.store.load();
     const found = new Set(vms.map((vm) => vm.id));
-    const broken = new Set(problems.map((problem) => problem.file));
     for (const stored of vms) {
+      // What was deleted while the folder was being read is not new.
+      if (!this.#vms.has(stored.id) && (await this.#options.store.stamp(stored.id)) === null) continue;
       const vm = this.#vms.get(stored.id);
-      if (vm === undefined) this.#vms.set(stored.id, new Vm(stored));
-      else if (vm.stored.stamp !== stored.stamp && !vm.live) vm.stored = stored;
+      if (vm === undefined) this.#changed(this.#add(stored));
+      else if (vm.stored.stamp !== stored.stamp && vm.stored.modified <= stored.modified && !vm.live) {
+        vm.stored = stored;
+        this.#changed(vm);
+      }
     }
     for (const vm of this.#vms.values()) {
-      if (!found.has(vm.id) && !vm.live) this.#forget(vm);
+      // Gone, or broken; one that was made while the folder was being read is neither.
+      if (found.has(vm.id) || vm.live || (await this.#options.store.stamp(vm.id)) === vm.stored.stamp) continue;
+      this.#forget(vm);
     }
     const infos = [...this.#vms.values()].map((vm) => vm.info()).sort((a, b) => a.created - b.created);
-    return { vms: infos, problems: problems.filter((problem) => broken.has(problem.file)) };
+    return { vms: infos, problems };
   }
 
   info(id: string): VmInfo {
@@ -109,9 +115,7 @@ export class VmManager {
   async create(settings: VmSettings): Promise<VmInfo> {
     const now = Date.now();
     const id = randomUUID();
-    const vm = new Vm(await this.#options.store.save({ id, created: now, modified: now, settings }));
-    this.#vms.set(id, vm);
-    return this.#changed(vm);
+    return this.#changed(this.#add(await this.#options.store.save({ id, created: now, modified: now, settings })));
   }
 
   /** @throws bad-state when it runs and more than the name changes, or when its file was changed by someone else */
@@ -319,6 +323,13 @@ export class VmManager {
       this.#follow(vm, machine);
       return vm.info();
     });
+  }
+
+  /** The VM of a file; somebody's list() may have found it first. */
+  #add(stored: LoadedVm): Vm {
+    const vm = this.#vms.get(stored.id) ?? new Vm(stored);
+    this.#vms.set(stored.id, vm);
+    return vm;
   }
 
   #port(vm: Vm, name: string): ConsolePort {

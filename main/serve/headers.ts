@@ -12,7 +12,7 @@ export function contentSecurityPolicy(connect: string): string {
     "style-src 'self'",
     // Attributes only: svelte and xterm.js set some, and they can load and run nothing.
     "style-src-attr 'unsafe-inline'",
-    "img-src 'self' data:",
+    "img-src 'self'",
     "font-src 'self'",
     `connect-src ${connect}`,
     "base-uri 'none'",

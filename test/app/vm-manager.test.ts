@@ -292,6 +292,52 @@ describe('changing a VM', () => {
   });
 });
 
+test('what others do to the library is taken over, and told to every window', async () => {
+  const kept = await create({ name: 'kept' });
+  const broken = await create({ name: 'to be broken' });
+  const running = await create({ name: 'running' });
+  await client.call('vm.start', { id: running.id });
+  const second = await TestApp.create({ home: app.home });
+  const other = second.connect();
+  await other.call('vm.list', {});
+  const added = await other.call('vm.create', { settings: settings({ name: 'added' }) });
+  await other.call('vm.delete', { id: kept.id });
+  await writeFile(stored(broken.id), '{');
+  await writeFile(stored(running.id), '{');
+  client.events.length = 0;
+  const { vms, problems } = await client.call('vm.list', {});
+  expect(vms.map((vm) => vm.settings.name)).toEqual(['running', 'added']);
+  expect(problems).toHaveLength(2);
+  const told = client.events.map(({ name, payload }) => [name, (payload as { id: string }).id]);
+  expect(told).toEqual(
+    expect.arrayContaining([
+      ['vm.changed', added.id],
+      ['vm.removed', kept.id],
+      ['vm.removed', broken.id],
+    ]),
+  );
+  expect(told).toHaveLength(3);
+  await second.app.close();
+});
+
+test('making, changing and deleting while others list loses nothing and brings nothing back', async () => {
+  const listing = Array.from({ length: 30 }, () => client.call('vm.list', {}));
+  const made = await Promise.all(Array.from({ length: 10 }, () => create()));
+  const more = Array.from({ length: 30 }, () => client.call('vm.list', {}));
+  await Promise.all(made.slice(0, 5).map(({ id }) => client.call('vm.delete', { id })));
+  await Promise.all(
+    made.slice(5).map(({ id }) => client.call('vm.update', { id, settings: settings({ name: 'new' }) })),
+  );
+  await Promise.all([...listing, ...more]);
+  const { vms } = await client.call('vm.list', {});
+  expect(vms.map(({ id, settings: { name } }) => [id, name]).sort()).toEqual(
+    made
+      .slice(5)
+      .map(({ id }) => [id, 'new'])
+      .sort(),
+  );
+});
+
 test('the library outlives the app, broken files and all', async () => {
   const { id } = await create({ name: 'kept' });
   const { id: broken } = await create();

@@ -2,6 +2,7 @@
 import { chmod, mkdir, stat, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { serveApp } from '../../main/serve/server.ts';
 import { TestApp, until } from '../app/doubles/app.ts';
 import { noBrowser, Workstation } from './browser.ts';
 import { tellStory } from './story.ts';
@@ -251,6 +252,24 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
   test('the page has nothing to complain about', () => {
     // The stranger's failed attempts are theirs; everything else would be a bug.
     expect(workstation.complaints).toEqual([]);
+  });
+
+  test('a lost connection is shown, the VMs go on, and the page comes back with them', async () => {
+    const { page, server } = workstation;
+    await page.getByRole('link', { name: 'debian' }).first().click();
+    await workstation.see(/guest# /);
+    await server.close();
+    await page.getByTestId('link-lost').waitFor();
+    await workstation.picture('link-lost');
+    // A server that has been started anew knows no sessions: the page asks for the token.
+    const again = await serveApp({ app: app.app, port: server.port, token: server.token });
+    await page.getByTestId('sign-in').waitFor();
+    await page.getByRole('textbox').fill(again.url);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await workstation.state('running');
+    await workstation.see(/guest# /);
+    await workstation.type('echo still here');
+    await workstation.see(/^still here/m);
   });
 
   test('quitting with a VM on asks first', async () => {

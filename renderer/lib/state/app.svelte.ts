@@ -91,10 +91,10 @@ class AppState {
 
   async #load(): Promise<void> {
     try {
-      this.info = await this.client.call('app.info', {});
-      await this.refresh();
-      this.log = (await this.client.call('log.list', {})).entries;
       this.generation++;
+      this.info = await this.client.call('app.info', {});
+      this.log = (await this.client.call('log.list', {})).entries;
+      await this.refresh();
     } catch (error) {
       toasts.show('error', lineOf(error));
     }

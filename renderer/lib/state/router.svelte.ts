@@ -15,8 +15,6 @@ function parse(hash: string): Route {
 
 class Router {
   route = $state.raw<Route>(parse(location.hash));
-  /** Asked before leaving a page with unsaved input; false stays. */
-  #guard: (() => boolean) | null = null;
 
   constructor() {
     window.addEventListener('hashchange', () => {
@@ -25,12 +23,7 @@ class Router {
   }
 
   go(route: Route): void {
-    if (this.#guard !== null && !this.#guard()) return;
     location.hash = href(route);
-  }
-
-  set guard(guard: (() => boolean) | null) {
-    this.#guard = guard;
   }
 }
 
