@@ -28,8 +28,6 @@ grep -qwE 'debug|ignore_loglevel' /proc/cmdline || dmesg -n 5
 
 # Drivers: for the virtio-mmio bus, then for every device that shows up, and for what those bring.
 modprobe -q virtio_mmio
-# With console=hvc0 there was no console before.
-if (: >/dev/console) 2>/dev/null; then exec </dev/console >/dev/console 2>&1; fi
 # An empty list would match everything for busybox grep.
 echo none >/run/aliases
 while :; do
@@ -38,6 +36,14 @@ while :; do
   xargs modprobe -abq </run/aliases.new 2>/dev/null
   mv /run/aliases.now /run/aliases
 done
+
+# With console=hvc0 there was no console before, and its driver may still be at it.
+tries=0
+while ! (: >/dev/console) 2>/dev/null && [ $tries -lt 30 ]; do
+  tries=$((tries + 1))
+  usleep 100000
+done
+if (: >/dev/console) 2>/dev/null; then exec </dev/console >/dev/console 2>&1; fi
 
 ip link set lo up
 
