@@ -6,6 +6,8 @@ import { RingReader, RingWriter, inRingBase, outRingBase } from './ring.ts';
 
 /** Bytes of emergency output kept for a sink that is paused; what is beyond is dropped. */
 const EMERGENCY_BYTES = 4096;
+/** When to look for output that follows what has just come, ms. */
+const FOLLOW_MS = 1;
 
 export interface ChardevOptions {
   memory: WebAssembly.Memory;
@@ -99,7 +101,9 @@ export class Chardev {
     if (this.#out.takeWantRoom()) this.wakeGuest();
     if (bytes.length > 0) this.#onData(bytes);
     if (this.#emergency.length > 0) this.#onData(Uint8Array.from(this.#emergency.splice(0)));
-    if (this.#out.wantData()) this.#schedule();
+    // More is likely to follow: it is fetched a little later, so that the guest need not wake this thread for each byte.
+    if (bytes.length > 0) this.#schedule(FOLLOW_MS);
+    else if (this.#out.wantData()) this.#schedule();
   }
 
   /** A character that does not come through the ring (virtio-console's emerg_wr), after all that does. */
@@ -108,12 +112,15 @@ export class Chardev {
     this.drain();
   }
 
-  #schedule(): void {
+  /** Drains by itself: at once, or some milliseconds later. */
+  #schedule(delay = 0): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    const drain = (): void => {
       this.#scheduled = false;
       this.drain();
-    });
+    };
+    if (delay === 0) setImmediate(drain);
+    else setTimeout(drain, delay);
   }
 }
