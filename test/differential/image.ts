@@ -5,11 +5,11 @@
  */
 import { encode, Program, X } from '../harness/asm.ts';
 import { Random } from './random.ts';
-import type { Image } from './runners.ts';
+import { IMAGE_BASE } from './elf-image.ts';
+import type { Image } from './elf-image.ts';
 import { LINK, unitSize, WINDOW } from './sequence.ts';
 import type { Sequence } from './sequence.ts';
 
-export const IMAGE_BASE = 0x80200000;
 const PAGE = 4096;
 /** The ELF headers have a page of their own. */
 export const HEADERS = 0x1000;

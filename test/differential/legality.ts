@@ -3,8 +3,9 @@
  * which are illegal: under Linux from SIGILL, on our side from the monitor's log.
  */
 import { encode, Program, X } from '../harness/asm.ts';
-import { elfHeader, enter, HEADERS, IMAGE_BASE, STATE_WORDS, writeAndExit } from './image.ts';
-import type { Image } from './runners.ts';
+import { elfHeader, enter, HEADERS, STATE_WORDS, writeAndExit } from './image.ts';
+import { IMAGE_BASE } from './elf-image.ts';
+import type { Image } from './elf-image.ts';
 import { LINK } from './sequence.ts';
 
 /** Bytes of a word's place in the program: two to find the state, a jump, the word. */

@@ -7,20 +7,11 @@ import { RAM_PHYS } from '../../core/machine/virt-map.ts';
 import { BareMetal } from '../harness/bare-metal.ts';
 import { PageTables, PTE, PTE_ALL } from '../harness/page-tables.ts';
 import type { QemuUser } from '../harness/qemu-user.ts';
-import { IMAGE_BASE } from './image.ts';
+import { IMAGE_BASE } from './elf-image.ts';
+import type { Image } from './elf-image.ts';
 import { INTERRUPTIONS, LOG, monitor, X_CAUSE, X_EPC, X_TVAL } from './monitor.ts';
 import type { MonitorMode } from './monitor.ts';
 import { Random } from './random.ts';
-
-/** A program that both machines can run. */
-export interface Image {
-  entry: number;
-  /** The ELF file; it lies in memory, from IMAGE_BASE on, as it is. */
-  elf: Uint8Array;
-  /** What the program writes to its standard output at its end. */
-  output: number;
-  outputSize: number;
-}
 
 /** Output of a run, or why there is none. */
 export type Outcome = { output: Uint8Array } | { failure: string };
