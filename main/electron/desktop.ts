@@ -49,6 +49,8 @@ class Desktop {
   #app!: App;
   #states!: WindowStateFile;
   #window: Window | null = null;
+  /** A window is on its way. */
+  #opening = false;
   #quitting: 'no' | 'asking' | 'yes' = 'no';
 
   constructor(electron: ElectronApi, options: DesktopOptions) {
@@ -86,7 +88,7 @@ class Desktop {
   #show(): void {
     const window = this.#window;
     if (window === null || window.isDestroyed()) {
-      if (this.#quitting !== 'yes') void this.#openWindow();
+      if (this.#quitting !== 'yes' && !this.#opening) void this.#openWindow();
       return;
     }
     if (window.isMinimized()) window.restore();
@@ -96,7 +98,9 @@ class Desktop {
 
   async #openWindow(): Promise<void> {
     const { BrowserWindow, screen, nativeTheme, app } = this.#electron;
+    this.#opening = true;
     const { bounds, maximized } = await this.#states.load(screen.getAllDisplays());
+    this.#opening = false;
     const background = nativeTheme.shouldUseDarkColors ? BACKGROUND.dark : BACKGROUND.light;
     const window = new BrowserWindow(windowOptions(bounds, background, this.#options.preload, !app.isPackaged));
     this.#window = window;

@@ -160,6 +160,22 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     await expect.poll(() => page.evaluate('navigator.clipboard.readText()'), { timeout: 30_000 }).toBe('pasted');
   });
 
+  test('a device without a driver, and one that its driver has broken, are plain to see', async () => {
+    const { page } = workstation;
+    app.machines.last.trouble.set('rng0', 'no driver').set('drive0', 'needs reset');
+    await page.getByTestId('tab-devices').click();
+    await page.getByTestId('device-drive0').click();
+    await page.getByText('descriptor 17 points to itself').waitFor();
+    expect(await page.getByTestId('device-drive0').innerText()).toContain('needs reset');
+    await workstation.picture('device-broken');
+    await page.getByTestId('device-rng0').click();
+    expect(await page.getByTestId('feature-count').innerText()).toContain('none negotiated yet');
+    await workstation.picture('device-no-driver');
+    await page.getByTestId('device-console0').click();
+    await workstation.picture('device-console');
+    app.machines.last.trouble.clear();
+  });
+
   test('what the machine has to say is shown: a full disk, a crash', async () => {
     const { page } = workstation;
     app.machines.last.stopFor('drive0: no space left on this computer: free some, then resume');

@@ -303,7 +303,10 @@ describe('closing and quitting', () => {
     electron.appEvents.emit('window-all-closed');
     expect([electron.quits, app.machines.last.state]).toEqual([0, 'running']);
     electron.appEvents.emit('activate');
+    electron.appEvents.emit('activate');
     await until(() => electron.windows.length === 2);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(electron.windows).toHaveLength(2);
   });
 
   test('a page that crashes is loaded again and finds its machines; one that keeps crashing is not', async () => {

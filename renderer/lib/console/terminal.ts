@@ -9,6 +9,8 @@ import { lineOf } from '../state/toasts.svelte.ts';
 import { withConstructedStyles } from './strict-styles.ts';
 
 const SCROLLBACK_LINES = 10_000;
+/** A stream that ended is opened again after this. */
+const RECONNECT_MS = 1000;
 const FONT_KEY = 'ringside-console-font';
 const FONT_DEFAULT = 13;
 const FONT_MIN = 9;
@@ -169,11 +171,18 @@ export class ConsoleTerminal {
           );
         },
         reset: () => this.#terminal.reset(),
-        closed: () => this.#onProblem('The console’s connection was lost.'),
+        closed: () => setTimeout(() => this.#reconnect(), RECONNECT_MS),
       });
     } catch (error) {
       if (!this.#disposed) this.#onProblem(lineOf(error));
     }
+  }
+
+  /** The stream ended alone: with the whole connection gone, whoever made this terminal makes another one. */
+  #reconnect(): void {
+    if (this.#disposed || app.link !== 'open') return;
+    this.#terminal.reset();
+    void this.#connect();
   }
 
   #send(bytesToSend: Uint8Array): void {

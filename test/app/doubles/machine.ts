@@ -70,6 +70,8 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
   readonly chardevs: ReadonlyMap<string, ConsoleDevice>;
   state: MachineState = 'created';
   disposed = false;
+  /** Devices, by id, whose driver is not simply ready. */
+  readonly trouble = new Map<string, 'no driver' | 'needs reset'>();
   /** What the next call of this operation does instead of succeeding. */
   failure: { operation: 'start' | 'powerOff'; error: Error } | null = null;
   readonly #queues = new Map<string, QueueSnapshot>();
@@ -209,7 +211,7 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
       const requests = queue(0, 'requestq', 64, 0x8400_0000);
       devices.push(device('rng0', 'virtio-rng', 4, 7 - devices.length, COMMON_FEATURES, [requests], []));
     }
-    return devices;
+    return devices.map((each) => inTrouble(each, this.trouble.get(each.id)));
   }
 
   #boot(): void {
@@ -331,6 +333,30 @@ const STATUS: [bit: number, name: string, help: string][] = [
   [7, 'FAILED', 'The driver has given up'],
 ];
 const DRIVER_READY = 0x0f;
+const NEEDS_RESET = 0x40;
+
+function inTrouble(
+  device: VirtioDeviceSnapshot,
+  trouble: 'no driver' | 'needs reset' | undefined,
+): VirtioDeviceSnapshot {
+  if (trouble === undefined) return device;
+  const status = trouble === 'no driver' ? 0 : DRIVER_READY | NEEDS_RESET;
+  const statusBits = device.statusBits.map((each) => ({ ...each, set: ((status >> each.bit) & 1) === 1 }));
+  if (trouble === 'no driver') {
+    const features = device.features.map((feature) => ({ ...feature, negotiated: false }));
+    const queues = device.queues.map((queue) => ({ ...queue, enabled: false, size: 0 }));
+    return { ...device, status, statusBits, features, queues, negotiatedFeatures: '0x0000000000000000' };
+  }
+  const reason = 'queue 0: descriptor 17 points to itself (2.7.5.1: no loops in a descriptor chain)';
+  const queues = device.queues.map((queue) => ({ ...queue, error: reason }));
+  return {
+    ...device,
+    status,
+    statusBits,
+    queues,
+    error: 'The driver broke a rule: the device does nothing until it is reset.',
+  };
+}
 
 function queue(index: number, name: string, size: number, address: number): QueueSnapshot {
   const hex = (offset: number) => `0x${(address + offset).toString(16)}`;
