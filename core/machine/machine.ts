@@ -55,6 +55,8 @@ const NO_ADDON: HostSpec = { addon: { reason: 'the native addon was not asked fo
 /** Chardev numbers; the UART's is fixed in the engine. */
 const CHARDEV_SERIAL = 0;
 const CHARDEV_CONSOLE = 1;
+/** As QEMU's. */
+const RNG_SEED_BYTES = 32;
 /** Messages kept for the first listener. */
 const EARLY_MESSAGES = 100;
 /** How long harts that call without a pause are served before the event loop has its turn, ms. */
@@ -94,16 +96,9 @@ export class Machine extends EventEmitter<MachineEvents> {
   static async create(input: MachineConfigInput, { host = NO_ADDON }: MachineOptions = {}): Promise<Machine> {
     const config = parseConfig(input);
     const module = await engineModule();
-    const { append, harts } = config;
-    const rngSeed = randomBytes(32);
-    const plan = await planBoot({
-      memory: config.memory,
-      bios: config.bios,
-      kernel: config.kernel,
-      initrd: config.initrd,
-      fdt: (initrd) => buildVirtFdt({ harts, memory: config.memory, append, initrd, rngSeed }),
-    });
-    const memory = createMachineMemory({ ramSize: config.memory, host: createHost(host) });
+    const { memory: ramSize, bios, kernel, initrd } = config;
+    const plan = await planBoot({ memory: ramSize, bios, kernel, initrd, fdt: (placed) => deviceTree(config, placed) });
+    const memory = createMachineMemory({ ramSize, host: createHost(host) });
     let machine: Machine | null = null;
     try {
       const engine = await instantiateEngine(module, memory.guest.memory);
@@ -169,14 +164,24 @@ export class Machine extends EventEmitter<MachineEvents> {
       devices: { read: (a, s) => this.#read(a, s), write: (a, s, v) => this.#write(a, s, v) },
       onCrash: (error) => this.#crash(error),
     });
-    for (const warning of [...this.#memory.warnings, ...this.#peripherals.warnings]) this.#say(warning);
+    const warnings = [...this.#memory.warnings, ...this.#peripherals.warnings];
+    // Not before whoever awaits create() has had the chance to listen.
+    setImmediate(() => {
+      for (const warning of warnings) this.emit('message', warning);
+    });
   }
 
   /** Puts RAM, boot ROM, board devices and harts into their power-on state. No hart runs. */
   #powerOn(): void {
     const control = this.#control;
     const { guest } = this.#memory;
-    writeSegments(guest.view(RAM_PHYS, guest.ramSize), this.#plan.segments);
+    const { segments, fdtAddress, initrd } = this.#plan;
+    // Each boot has a seed of its own.
+    const fdt = deviceTree(this.config, initrd);
+    writeSegments(
+      guest.view(RAM_PHYS, guest.ramSize),
+      segments.map((segment) => (segment.address === fdtAddress ? { ...segment, bytes: fdt } : segment)),
+    );
     const rom = new Uint8Array(guest.memory.buffer, L.MROM_BASE, L.MROM_SIZE);
     rom.fill(0);
     rom.set(this.#plan.resetVector);
@@ -442,6 +447,11 @@ export class Machine extends EventEmitter<MachineEvents> {
       virtio: this.#disposed === null ? this.#peripherals.snapshot() : [],
     };
   }
+}
+
+/** With a new random seed for the guest. Its size depends on the configuration alone. */
+function deviceTree({ harts, memory, append }: MachineConfig, initrd: BootPlan['initrd']): Uint8Array {
+  return buildVirtFdt({ harts, memory, append, initrd, rngSeed: randomBytes(RNG_SEED_BYTES) });
 }
 
 function parseConfig(input: MachineConfigInput): MachineConfig {
