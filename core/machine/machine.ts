@@ -164,11 +164,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       devices: { read: (a, s) => this.#read(a, s), write: (a, s, v) => this.#write(a, s, v) },
       onCrash: (error) => this.#crash(error),
     });
-    const warnings = [...this.#memory.warnings, ...this.#peripherals.warnings];
-    // Not before whoever awaits create() has had the chance to listen.
-    setImmediate(() => {
-      for (const warning of warnings) this.emit('message', warning);
-    });
+    for (const warning of [...this.#memory.warnings, ...this.#peripherals.warnings]) this.#say(warning);
   }
 
   /** Puts RAM, boot ROM, board devices and harts into their power-on state. No hart runs. */
