@@ -155,17 +155,11 @@ export class Peripherals {
     await this.#bus.resume();
   }
 
-  /** Stops the workers, flushes and closes the disks. May be called twice. */
+  /** Stops the workers, which flush the disks, and closes them. May be called twice. */
   async close(): Promise<void> {
     if (this.#crash === null) await this.#bus.close().catch(() => {});
     await Promise.all(this.#iothreads.map((iothread) => iothread.close()));
     for (const { disk } of this.#disks.splice(0)) {
-      try {
-        // A host write-back cache outlives us, but not a power cut: the user has ended the VM and expects it to be safe.
-        if (!disk.readonly) disk.flush();
-      } catch (error) {
-        this.#o.onMessage(`${errorLine(error)} What was not flushed may be lost.`);
-      }
       try {
         disk.close();
       } catch (error) {

@@ -165,3 +165,20 @@ describe('enospc, the default', () => {
     expect(errorAction('enospc', false)).toBe('report');
   });
 });
+
+describe('the end', () => {
+  it('flushes what the driver has not, and tells when that fails', async () => {
+    const blk = await plug({});
+    await blk.write(0, SECTOR);
+    expect(disk.count('flush')).toBe(0);
+    await bench.bus.close();
+    expect(disk.count('flush')).toBe(1);
+    expect(bench.ioErrors).toEqual([]);
+
+    await plug({ werror: 'stop' });
+    disk.fail('flush', 'EIO');
+    await bench.bus.close();
+    expect(bench.ioErrors).toMatchObject([{ operation: 'write', action: 'report' }]);
+    expect(bench.ioErrors[0].message).toMatch(/cannot flush .*EIO.*What was not flushed may be lost\.$/);
+  });
+});

@@ -65,9 +65,9 @@ describe('an I/O worker', () => {
   });
 
   it('that crashes is reported; its devices need a reset and say why; nothing hangs', async () => {
-    const bad = await (await bench.attach(new OddDevice('odd0', 'crasher'))).init();
     const good = await (await bench.attach(new BlkDevice({ id: 'drive0', disk: FakeDisk.create() }))).init();
-    await bad.notify(0);
+    // It crashes as soon as its queue runs.
+    const bad = await (await bench.attach(new OddDevice('odd0', 'crasher'))).init();
     await until(() => bench.crashes.length > 0);
     expect(bench.crashes[0]).toMatchObject({
       kind: 'internal',
@@ -91,13 +91,14 @@ describe('an I/O worker', () => {
   it('that crashes in the middle of a reset does not keep the guest waiting', async () => {
     const disk = FakeDisk.create();
     const driver = await (await bench.attach(new BlkDevice({ id: 'drive0', disk }))).init();
-    const bad = await (await bench.attach(new OddDevice('odd0', 'crasher'))).init();
+    const bad = await bench.attach(new OddDevice('odd0', 'crasher'));
     disk.shutGate();
     const blk = new BlkDriver(driver, bench.allocator);
     driver.queues[0].add(blk.prepare(VIRTIO_BLK_T_IN, 0, new Uint8Array(), 512).buffers);
     await driver.notify(0);
     await until(() => disk.waiting);
-    await bad.notify(0);
+    // Its queue runs when the gate opens.
+    await bad.init();
     const reset = driver.reset();
     disk.openGate();
     await reset;

@@ -135,6 +135,16 @@ export class BlkBackend implements VirtioBackend {
   }
 
   close(): void {
+    try {
+      // A host's write-back cache outlives us, but not a power cut: who has ended the VM expects its disk to be safe.
+      if (!this.#disk.readonly) this.#disk.flush();
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      const message = `${error.message} What was not flushed may be lost.`;
+      const { outOfSpace: noSpace } = error;
+      const unreported = this.#unreported;
+      this.#context.report({ kind: 'io-error', operation: 'write', action: 'report', noSpace, message, unreported });
+    }
     this.#disk.close();
   }
 
