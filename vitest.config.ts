@@ -1,11 +1,25 @@
 import { defineConfig } from 'vitest/config';
 
+/** Tests that boot guests and look at how quickly they answer: one file at a time, when the others are done. */
+const ALONE = ['test/machine/**/*.test.ts'];
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     testTimeout: 30_000,
-    // The machine tests start worker threads of their own; two files at once is what two cores bear.
-    maxWorkers: 2,
     pool: 'forks',
+    projects: [
+      {
+        extends: true,
+        // The machine tests start worker threads of their own; two files at once is what two cores bear.
+        test: {
+          name: 'parts',
+          include: ['test/**/*.test.ts'],
+          exclude: ALONE,
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      { extends: true, test: { name: 'machine', include: ALONE, maxWorkers: 1, sequence: { groupOrder: 1 } } },
+    ],
   },
 });
