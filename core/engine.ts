@@ -20,35 +20,17 @@ export interface Engine {
   kickHart(block: number): void;
 }
 
-/** Milliseconds to be added to this thread's performance.now() to give the process-wide monotonic clock. */
-function clockOffset(): number {
-  // performance.now() counts from the thread's own start; hrtime is the same clock in all threads. The reading with the least
-  // time around it is the best one.
-  let best = Infinity;
-  let offset = 0;
-  for (let i = 0; i < 8; i++) {
-    const before = performance.now();
-    const absolute = Number(process.hrtime.bigint()) / 1e6;
-    const after = performance.now();
-    if (after - before < best) {
-      best = after - before;
-      offset = absolute - (before + after) / 2;
-    }
-  }
-  return offset;
-}
-
-let offset: number | null = null;
-
-/** Monotonic clock in milliseconds, the same in every thread of the process to about a microsecond. */
+/**
+ * Monotonic clock in milliseconds, the same in every thread of the process to the nanosecond: harts must not see time go
+ * back when one tells another what time it is. performance.now() is not that: it counts from each thread's own start.
+ */
 export function monotonicNow(): number {
-  offset ??= clockOffset();
-  return performance.now() + offset;
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1e3 + nanoseconds / 1e6;
 }
 
 export async function instantiateEngine(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<Engine> {
-  const bias = monotonicNow() - performance.now();
-  const instance = await WebAssembly.instantiate(module, { env: { memory, now: () => performance.now() + bias } });
+  const instance = await WebAssembly.instantiate(module, { env: { memory, now: monotonicNow } });
   return instance.exports as unknown as Engine;
 }
 
