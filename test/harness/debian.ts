@@ -54,6 +54,8 @@ export class Running implements AsyncDisposable {
     try {
       await running.machine.start();
       await running.shell.ready();
+      // On a busy host the kernel has things to say, which are no output of the commands.
+      await running.shell.ok('dmesg -n 1');
       return running;
     } catch (error) {
       await running.machine.dispose();
