@@ -245,6 +245,9 @@ describe('a host that is full', () => {
   beforeAll(() => {
     small = smallFileSystem(SIZE);
   });
+  afterEach(() => {
+    if (small !== null) for (const name of readdirSync(small)) rmSync(join(small, name));
+  });
   afterAll(() => {
     if (small === null) return;
     spawnSync('umount', ['-l', small]);
@@ -279,7 +282,7 @@ describe('a host that is full', () => {
     const [report, ...stopping] = policies.map((_, i) => `/dev/vd${'abc'[i]}`);
     const failed = await shell.run(`${WRITE}${report}`);
     expect(failed.status).not.toBe(0);
-    expect(failed.text).toMatch(/I\/O error|No space/);
+    expect(failed.text).toMatch(/Input\/output error|No space left/);
     expect(machine.state).toBe('running');
     expect(messages[0]).toMatch(
       /^report: cannot write ".*report\.raw": the host has no space left \(ENOSPC\)\. Free some/,
