@@ -24,7 +24,8 @@ beforeEach(async () => {
 afterEach(async () => {
   await app?.close();
   await rm(renderer, { recursive: true, force: true });
-  await rm(home, { recursive: true, force: true });
+  // A list being saved when the app ended may still come.
+  await rm(home, { recursive: true, force: true, maxRetries: 5 });
 });
 
 const start = async (platform = 'linux') => {

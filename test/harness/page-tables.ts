@@ -64,7 +64,7 @@ export class PageTables {
       if (l === level) return at;
       const pte = this.#bare.readU64(at);
       if ((pte & PTE.V) !== 0n) {
-        table = (pte >> 10n) << 12n;
+        table = ((pte >> 10n) & 0xfff_ffff_ffffn) << 12n;
         continue;
       }
       table = this.#newTable();
