@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { GuestFiles } from '../../main/guests/index.ts';
-import { MIB, Running, debianFiles, tempFolder } from '../harness/debian.ts';
+import { MIB, Running, debianFiles, noAddon, tempFolder } from '../harness/debian.ts';
 
 const BOOT_MS = 120_000;
 /** Of Debian's package e2fsprogs; not on everybody's PATH. */
@@ -76,10 +76,11 @@ describe('an ext4 file system that the guest has made', () => {
 
     await shell.ok('dd if=/dev/zero of=/mnt/waste bs=1M count=96 conv=fsync');
     const full = allocated(disk);
-    await shell.ok('rm /mnt/waste && sync && fstrim -v /mnt');
+    await shell.ok(`rm /mnt/waste && sync${noAddon === null ? ' && fstrim -v /mnt' : ''}`);
     const trimmed = allocated(disk);
     console.log(`on the host: ${full / MIB} MiB before fstrim, ${trimmed / MIB} MiB after`);
-    expect(full - trimmed).toBeGreaterThan(90 * MIB);
+    // Without the addon there are no holes to be had; discards are advice then.
+    if (noAddon === null) expect(full - trimmed).toBeGreaterThan(90 * MIB);
 
     await shell.ok('umount /mnt');
     expect(await guest.shutDown()).toEqual({ reason: 'guest-poweroff', code: 0 });
