@@ -1,0 +1,92 @@
+/**
+ * What translated code, the translator and the engine agree on. Read by TypeScript and by AssemblyScript alike, so this file
+ * holds nothing but `export const NAME = <integer>` and imports nothing.
+ *
+ * A region is a WebAssembly function region(block: i32, pc: i64, depth: i32) -> i64. `block` is the hart block, `pc` the virtual
+ * address of its entry (code is position-independent: every other address is pc plus a constant), `depth` how many regions are
+ * active below it. It returns the address to go on at, bit 0 clear; with bit 0 set an exception is pending (engine's `fault`)
+ * at that address. All guest state is in the hart block whenever it returns or calls. A region that returns its own entry
+ * without having retired anything declined: the interpreter executes that instruction.
+ */
+
+/** Version of the translator: regions kept on disk are of use to the same version only. */
+export const TRANSLATOR_VERSION = 1;
+
+// ---- the function table ---------------------------------------------------------------------------------------
+/** Entry 0: the region of code that has none; returns `pc`. */
+export const FN_MISS = 0;
+/** First helper; helper h (its place in HELPERS of core/cpu/gen/jit-helpers.ts) is at FN_HELPERS + h. */
+export const FN_HELPERS = 1;
+/** Regions: FN_FIRST <= fn < FN_LIMIT. */
+export const FN_FIRST = 256;
+export const FN_LIMIT = 16384;
+
+/** Nested region calls beyond this many unwind to the interpreter. */
+export const MAX_DEPTH = 400;
+
+// ---- code pages (core/cpu/code.as.ts): offsets from a code page -------------------------------------------------
+/** u32[2048], one a halfword: 0, or region << 16 | handler that the slot would otherwise have (0: not decoded). */
+export const PAGE_JIT = 0x9080;
+/** u16[2048]: how often the interpreter has come to this halfword by a jump, call or backward branch. */
+export const PAGE_HEAT = 0xb080;
+/** u32: unique in the hart for each content that the page has had. */
+export const PAGE_VERSION = 0x902c;
+/** The guest page's bytes, as they were when the page was made. */
+export const PAGE_COPY = 0x8020;
+/** Bytes of a code page. */
+export const PAGE_STRIDE = 0xc080;
+
+// ---- hart block (beside core/worker/layout.ts): offsets ----------------------------------------------------------
+/** u64: TLB context of data accesses and of fetches, shifted into their tags' place. */
+export const H_DATA_CONTEXT = 0xa40;
+export const H_FETCH_CONTEXT = 0xa48;
+/** f64: Infinity while native arithmetic needs no flag but those accrued (frm RNE, NX set), else -1. */
+export const H_FP_LIMIT = 0xa50;
+/** i32: nonzero after a helper that raised an exception. */
+export const H_JIT_FAULT = 0xa58;
+/** i32: address of the guard table: for each region FN_FIRST.. 2 x u32, PAGE_VERSION of the pages before and behind its own. */
+export const H_JIT_GUARDS = 0xa5c;
+/** i32: value of a page's heat at which a region is asked for; 0: never. */
+export const H_JIT_THRESHOLD = 0xa60;
+/** i32 atomic: bumped by the JIT worker when it has posted a message to the hart's worker. H_POLL goes with it. */
+export const H_JIT_MAIL = 0xa64;
+/** u64 counters: regions entered by the interpreter; exceptions to that: declined. */
+export const H_STAT_JIT_ENTRIES = 0x868;
+export const H_STAT_JIT_DECLINED = 0x870;
+
+// ---- requests: one ring a hart, hart writes, JIT worker reads -----------------------------------------------------
+/** The JIT's part of linear memory. */
+export const JIT_BASE = 0x1c00000;
+export const JIT_SIZE = 0x400000;
+/** i32 atomic at JIT_BASE: wait word of the JIT worker; i32 atomic at +4: 1 while it sleeps. */
+export const JIT_WAKE = 0x1c00000;
+export const JIT_SLEEPING = 0x1c00004;
+/** Rings at JIT_RINGS + hart * JIT_RING_STRIDE: i32 atomic head (written by the hart), i32 atomic tail, entries from +64. */
+export const JIT_RINGS = 0x1c01000;
+export const JIT_RING_STRIDE = 0x4000;
+export const JIT_RING_ENTRIES = 256;
+export const JIT_RING_DATA = 64;
+/**
+ * A request, 48 bytes: u64 va of the entry, u32 x 3 code pages of the hart (its own, the one before, the one behind it in
+ * virtual memory; 0 unknown), u32 x 3 their PAGE_VERSION, u64 x 2 spare.
+ */
+export const REQUEST_SIZE = 48;
+/** Where the JIT worker puts an attach record for a hart (JIT_RECORDS + hart * JIT_RECORD_SIZE), and jitAttach reads it. */
+export const JIT_RECORDS = 0x1c30000;
+export const JIT_RECORD_SIZE = 0x8000;
+/**
+ * Attach record: u32 fn, u32 entry (byte offset in its page), u32 pages (bit 0 own, bit 1 before, bit 2 behind), u32 spare,
+ * u64 x 3 guest physical addresses of the pages, then for each page of the three: u16 first, u16 end (bytes covered, first
+ * = end = 0 when none), then the covered bytes of own, before, behind, one after the other.
+ */
+export const RECORD_PA = 16;
+export const RECORD_RANGES = 40;
+export const RECORD_BYTES = 52;
+
+// ---- the translator's memory --------------------------------------------------------------------------------------
+/** Statics of translator.wasm, its work arrays, and its output. */
+export const TRANSLATOR_STATICS = 0x1c80000;
+export const TRANSLATOR_WORK = 0x1c90000;
+export const TRANSLATOR_WORK_SIZE = 0x170000;
+export const TRANSLATOR_OUT = 0x1e00000;
+export const TRANSLATOR_OUT_SIZE = 0x200000;
