@@ -1,23 +1,27 @@
 /**
- * Builds the engine: prints the interpreter and the decoder from the instruction table, then compiles the
- * AssemblyScript sources into dist/engine.wasm. Skips what is up to date. Run by the set-up with our own Node.
+ * Builds the engine and the translator: prints what is made from the instruction table (interpreter, decoder, translator),
+ * then compiles the AssemblyScript sources into dist/engine.wasm and dist/translator.wasm. Skips what is up to date. Run by the set-up with our own Node.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RAM_OFFSET, STATIC_BASE } from './worker/layout.ts';
 import { printDecoder } from './cpu/gen/decode.ts';
 import { printInterpreter } from './cpu/gen/interp.ts';
+import { printHelpers } from './cpu/gen/jit-helpers.ts';
+import { TRANSLATOR_STATICS } from './cpu/jit/abi.ts';
 
 const core = dirname(fileURLToPath(import.meta.url));
 const root = dirname(core);
+const TRANSLATOR_PRINTER: string = './cpu/gen/translate.ts';
 const GENERATED = join(core, 'cpu/generated');
 
 function sources(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter(
-      (f) => f.endsWith('.as.ts') || /cpu\/(isa|gen)\/.*\.ts$/.test(f) || f === 'worker/layout.ts' || f === 'build.ts',
+      (f) =>
+        f.endsWith('.as.ts') || /cpu\/(isa|gen|jit)\/.*\.ts$/.test(f) || f === 'worker/layout.ts' || f === 'build.ts',
     )
     .sort();
 }
@@ -44,8 +48,8 @@ function writeIfChanged(file: string, text: string): void {
   if (old !== text) writeFileSync(file, text);
 }
 
-/** Options of the AssemblyScript compiler; tests that compile parts of the engine use the same. */
-export const ASC_OPTIONS = [
+/** Options of the AssemblyScript compiler for all that we compile. */
+const COMMON_OPTIONS = [
   '--runtime',
   'stub',
   '--importMemory',
@@ -54,8 +58,6 @@ export const ASC_OPTIONS = [
   String(RAM_OFFSET / 65536),
   '--maximumMemory',
   '65536',
-  '--memoryBase',
-  String(STATIC_BASE),
   '--enable',
   'threads',
   '--enable',
@@ -74,21 +76,39 @@ export const ASC_OPTIONS = [
   'always',
 ];
 
-export async function buildEngine(out: string): Promise<void> {
-  mkdirSync(GENERATED, { recursive: true });
-  writeIfChanged(join(GENERATED, 'decode.as.ts'), printDecoder());
-  writeIfChanged(join(GENERATED, 'interp.as.ts'), printInterpreter());
+/** Options for the engine; tests that compile parts of it use the same. */
+export const ASC_OPTIONS = [...COMMON_OPTIONS, '--memoryBase', String(STATIC_BASE)];
+/** Where translated code lives is a table that hart workers fill. */
+const ENGINE_OPTIONS = [...ASC_OPTIONS, '--importTable'];
+const TRANSLATOR_OPTIONS = [...COMMON_OPTIONS, '--memoryBase', String(TRANSLATOR_STATICS)];
+
+async function compile(source: string, out: string, options: string[]): Promise<void> {
   mkdirSync(dirname(out), { recursive: true });
   const asc = await import('assemblyscript/asc');
-  const entry = relative(root, join(core, 'engine.as.ts'));
+  const entry = relative(root, join(core, source));
   const wat = process.env['RINGSIDE_ENGINE_WAT'] ? ['--textFile', relative(root, out.replace(/wasm$/, 'wat'))] : [];
   const { error, stderr } = await asc.main(
-    [entry, '--baseDir', root, '-o', relative(root, out), ...wat, ...ASC_OPTIONS],
+    [entry, '--baseDir', root, '-o', relative(root, out), ...wat, ...options],
     {},
   );
   const text = stderr.toString();
   if (text) process.stderr.write(text);
-  if (error) throw new Error('the engine does not compile', { cause: error });
+  if (error) throw new Error(`${source} does not compile`, { cause: error });
+}
+
+/** @param folder where engine.wasm and translator.wasm go */
+export async function buildEngine(folder: string): Promise<void> {
+  mkdirSync(GENERATED, { recursive: true });
+  writeIfChanged(join(GENERATED, 'decode.as.ts'), printDecoder());
+  writeIfChanged(join(GENERATED, 'interp.as.ts'), printInterpreter());
+  writeIfChanged(join(GENERATED, 'jit-helpers.as.ts'), printHelpers());
+  await compile('engine.as.ts', join(folder, 'engine.wasm'), ENGINE_OPTIONS);
+  // The lead's side: not there until the translator is.
+  if (existsSync(join(core, 'translator.as.ts'))) {
+    const { printTranslator } = (await import(TRANSLATOR_PRINTER)) as { printTranslator: () => string };
+    writeIfChanged(join(GENERATED, 'translate.as.ts'), printTranslator());
+    await compile('translator.as.ts', join(folder, 'translator.wasm'), TRANSLATOR_OPTIONS);
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
@@ -103,7 +123,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     // Not built yet.
   }
   if (old !== key) {
-    await buildEngine(out);
+    await buildEngine(dirname(out));
     // What was printed counts as a source too.
     writeFileSync(stamp, fingerprint());
   }

@@ -1,11 +1,24 @@
 /** The engine module as TypeScript sees it, and how a thread instantiates it. */
 import { readFile } from 'node:fs/promises';
+import { HELPERS } from './cpu/gen/jit-helpers.ts';
+import { FN_HELPERS, FN_LIMIT } from './cpu/jit/abi.ts';
 import { RingsideError } from './errors.ts';
 
 /** Exports of engine.wasm (core/engine.as.ts). */
 export interface Engine {
-  /** Runs a hart until CTL_RUN is no longer RUN_RUNNING. Blocks: hart workers only. */
-  runHart(hart: number): void;
+  /**
+   * Runs a hart. Blocks: hart workers only.
+   * @returns 0 when CTL_RUN is no longer RUN_RUNNING, 1 when H_JIT_MAIL is not 0
+   */
+  runHart(hart: number): number;
+  /** One instruction, on the hart's own thread; 0 when the hart is not started. */
+  stepHart(hart: number): number;
+  /** Has a region entered that an attach record describes; 0 when the hart has other code there. The hart's own thread. */
+  jitAttach(hart: number): number;
+  /** Has no region entered any more. The hart's own thread. */
+  jitDetachAll(hart: number): void;
+  /** The region of code that has none. */
+  jitMiss(block: number, pc: bigint, depth: number): bigint;
   resetHart(hart: number, boot: number): void;
   /** One turn of the clock worker; the next deadline in mtime as a BigInt image of u64 (all ones: none). */
   clockTick(): bigint;
@@ -30,8 +43,22 @@ export function monotonicNow(): number {
 }
 
 export async function instantiateEngine(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<Engine> {
-  const instance = await WebAssembly.instantiate(module, { env: { memory, now: monotonicNow } });
+  // It calls through the table only what regions it has been told of.
+  const table = new WebAssembly.Table({ element: 'anyfunc', initial: 1 });
+  const instance = await WebAssembly.instantiate(module, { env: { memory, now: monotonicNow, table } });
   return instance.exports as unknown as Engine;
+}
+
+/** The engine with a function table for regions (core/cpu/jit/abi.ts): every region is the miss function, helpers are there. */
+export async function instantiateHartEngine(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+): Promise<{ engine: Engine; table: WebAssembly.Table }> {
+  const table = new WebAssembly.Table({ element: 'anyfunc', initial: FN_LIMIT });
+  const { exports } = await WebAssembly.instantiate(module, { env: { memory, now: monotonicNow, table } });
+  for (let fn = 0; fn < FN_LIMIT; fn++) table.set(fn, exports['jitMiss']);
+  HELPERS.forEach(({ name }, i) => table.set(FN_HELPERS + i, exports[name]));
+  return { engine: exports as unknown as Engine, table };
 }
 
 let compiled: Promise<WebAssembly.Module> | null = null;

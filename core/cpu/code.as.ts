@@ -6,12 +6,15 @@
  * again, and dropped when it differs. That makes fence.i cheap (an unchanged page costs a compare) and needs no
  * watching of stores, by any hart or device.
  *
- * Layout of a code page: 2050 slots of 16 bytes (one a halfword, two sentinels), the copy, then meta data.
+ * Layout of a code page: 2050 slots of 16 bytes (one a halfword, two sentinels), the copy, meta data, then what the translator
+ * wants to know of each halfword (jit/abi.ts).
  * Slot: u16 handler, u16 rd, u16 rs1, u16 rs2 (offsets into the hart block), i32 immediate, u32 instruction word.
  */
 import {
-  CODE_BASE, CODE_SIZE, H_CODE_COUNT, H_CODE_DIR, H_CODE_NEXT, H_CODE_START, H_EPOCH, H_ITLB, H_PRIV, H_STAT_DECODED,
+  CODE_BASE, CODE_SIZE, H_CODE_COUNT, H_CODE_DIR, H_CODE_NEXT, H_CODE_START, H_EPOCH, H_ITLB, H_PAGE_VERSION,
+  H_PRIV, H_STAT_DECODED,
 } from '../worker/layout';
+import { FN_FIRST, FN_LIMIT, H_JIT_GUARDS, PAGE_COPY, PAGE_HEAT, PAGE_JIT, PAGE_STRIDE, PAGE_VERSION } from './jit/abi';
 import { decodeNarrow, decodeWide, OP_PAGE_END, OP_STRADDLE } from './generated/decode.as';
 import { fetchContext, fetchIsPartial, linearAddress, translateFetch } from './mmu.as';
 import { pmpAllows } from './pmp.as';
@@ -20,16 +23,20 @@ import { ACCESS_FETCH, CAUSE_FETCH_ACCESS, fault, raise } from './state.as';
 const ITLB_ENTRIES = 1024;
 const DIR_ENTRIES = 16384;
 const SLOTS_SIZE = 2050 * 16;
-const COPY = SLOTS_SIZE;
+const COPY = PAGE_COPY;
 const META_PA = COPY + 4096;
 const META_EPOCH = META_PA + 8;
-const PAGE_STRIDE = 36992;
+/** Guards of regions, then the slot in which each region's entry is (0: none): u32 a region. */
+const GUARDS_SIZE = (FN_LIMIT - FN_FIRST) * 12;
 
 /** Empties the code cache of a hart and sets its share of the space. */
 export function resetCode(block: usize, hart: i32, harts: i32): void {
   const share = (<u32>CODE_SIZE / harts) & ~63;
-  store<u32>(block + H_CODE_START, <u32>CODE_BASE + share * hart);
-  store<i32>(block + H_CODE_COUNT, min<i32>(share / PAGE_STRIDE, DIR_ENTRIES));
+  const guards = <u32>CODE_BASE + share * hart;
+  store<u32>(block + H_JIT_GUARDS, guards);
+  memory.fill(guards, 0, GUARDS_SIZE);
+  store<u32>(block + H_CODE_START, guards + GUARDS_SIZE);
+  store<i32>(block + H_CODE_COUNT, min<i32>((share - GUARDS_SIZE) / PAGE_STRIDE, DIR_ENTRIES));
   store<i32>(block + H_CODE_NEXT, 0);
   store<i32>(block + H_EPOCH, 1);
   memory.fill(block + H_CODE_DIR, 0, DIR_ENTRIES * 4);
@@ -49,8 +56,14 @@ export function newEpoch(block: usize): void {
   memory.fill(block + H_ITLB, 0, ITLB_ENTRIES * 16);
 }
 
-function emptyPage(page: usize, source: usize): void {
+function emptyPage(block: usize, page: usize, source: usize): void {
+  // A version is never used again, whatever becomes of the hart: regions tell by it whether a page is what they were made of.
+  const version = load<u32>(block + H_PAGE_VERSION) + 1;
+  store<u32>(block + H_PAGE_VERSION, version == 0 ? 1 : version);
+  // The translator may be reading the page: it looks at the version before and behind.
+  atomic.store<u32>(page + PAGE_VERSION, version == 0 ? 1 : version);
   memory.fill(page, 0, SLOTS_SIZE);
+  memory.fill(page + PAGE_JIT, 0, PAGE_STRIDE - PAGE_JIT);
   store<u16>(page, OP_PAGE_END, 2048 * 16);
   store<u16>(page, OP_PAGE_END, 2049 * 16);
   memory.copy(page + COPY, source, 4096);
@@ -75,7 +88,7 @@ function codePage(block: usize, pa: u64, source: usize): usize {
   let page: usize = load<u32>(dir);
   if (page != 0 && load<u64>(page, META_PA) == pa) {
     if (load<i32>(page, META_EPOCH) != epoch) {
-      if (!unchanged(page, source)) emptyPage(page, source);
+      if (!unchanged(page, source)) emptyPage(block, page, source);
       store<i32>(page, epoch, META_EPOCH);
     }
     return page;
@@ -93,7 +106,7 @@ function codePage(block: usize, pa: u64, source: usize): usize {
       if (load<u32>(entry, 8) == <u32>page) store<u64>(entry, 0);
     }
   }
-  emptyPage(page, source);
+  emptyPage(block, page, source);
   store<u64>(page, pa, META_PA);
   store<i32>(page, epoch, META_EPOCH);
   store<u32>(dir, <u32>page);
@@ -121,6 +134,20 @@ export function fetchPage(block: usize, va: u64): usize {
   return page;
 }
 
+/** The code page of a guest physical page if the hart has one, else 0; it may be of an older epoch. */
+export function findPage(block: usize, pa: u64): usize {
+  const page: usize = load<u32>(block + H_CODE_DIR + (<usize>((pa >> 12) & (DIR_ENTRIES - 1)) << 2));
+  return page != 0 && load<u64>(page, META_PA) == pa ? page : 0;
+}
+
+/** The code page at `va` if the instruction TLB has it, else 0. */
+// @ts-ignore: decorator
+@inline
+export function cachedPage(block: usize, va: u64): usize {
+  const entry = block + H_ITLB + (<usize>((va >> 12) & (ITLB_ENTRIES - 1)) << 4);
+  return load<u64>(entry) == ((va & ~(<u64>4095)) | fetchContext) ? <usize>load<u32>(entry, 8) : 0;
+}
+
 /** Decodes the instruction at a slot of a code page (never a scratch slot). */
 export function decodeSlot(block: usize, slot: usize, page: usize): void {
   store<u64>(block + H_STAT_DECODED, load<u64>(block + H_STAT_DECODED) + 1);
@@ -138,8 +165,8 @@ export function decodeSlot(block: usize, slot: usize, page: usize): void {
 export function decodeStraddling(block: usize, scratch: usize, pc: u64, page: usize): bool {
   const low: u32 = load<u16>(page + 4094, COPY);
   const va = pc + 2;
-  const entry = block + H_ITLB + (<usize>((va >> 12) & (ITLB_ENTRIES - 1)) << 4);
-  const next: usize = load<u64>(entry) == (va | fetchContext) ? <usize>load<u32>(entry, 8) : fetchPage(block, va);
+  let next = cachedPage(block, va);
+  if (next == 0) next = fetchPage(block, va);
   if (next == 0) return false;
   decodeWide(scratch, low | (<u32>load<u16>(next, COPY) << 16), 0, false);
   store<u16>(scratch, OP_PAGE_END, 32);

@@ -9,6 +9,7 @@ import {
   CONTROL_BASE, CTL_RAM_SIZE, H_DTLB, H_ITLB, H_MENVCFG, H_MSTATUS, H_NEXT_CONTEXT, H_PRIV, H_SATP, H_SPACES, H_STAT_TLB_MISS,
   H_SUPER_RANGE, MROM_BASE, RAM_OFFSET,
 } from '../worker/layout';
+import { H_DATA_CONTEXT, H_FETCH_CONTEXT } from './jit/abi';
 import { pmpAllows, pmpPageExecutable, pmpRights, PMP_PARTIAL } from './pmp.as';
 import {
   accessFault, ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, CAUSE_LOAD_ACCESS, CAUSE_LOAD_MISALIGNED, CAUSE_STORE_ACCESS,
@@ -39,7 +40,10 @@ const PTE_RESERVED: u64 = 0x1fc0000000000000;
 const PTE_PBMT: u64 = 0x6000000000000000;
 const PTE_N: u64 = 0x8000000000000000;
 
-/** Context (already shifted) and privilege of data accesses; context of fetches. Refreshed by refreshContexts. */
+/**
+ * Context (already shifted) and privilege of data accesses; context of fetches. Refreshed by refreshContexts, which also puts
+ * the contexts into the hart block for translated code.
+ */
 export let dataContext: u64 = 0;
 export let dataPriv: i32 = 0;
 export let fetchContext: u64 = 0;
@@ -136,6 +140,8 @@ export function refreshContexts(block: usize): void {
     if (d != 0 && x != 0) {
       dataContext = d;
       fetchContext = x;
+      store<u64>(block + H_DATA_CONTEXT, d);
+      store<u64>(block + H_FETCH_CONTEXT, x);
       return;
     }
     flushEverything(block);

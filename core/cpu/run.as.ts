@@ -12,6 +12,7 @@ import { resetCode } from './code.as';
 import { resetCsrs } from './csr.as';
 import { serveFences } from './fence.as';
 import { interpret, LEFT_WAIT } from './generated/interp.as';
+import { H_JIT_MAIL } from './jit/abi';
 import { probeFma } from './fpu/index.as';
 import { hartBlock } from './hart.as';
 import { refreshContexts, resetMmu } from './mmu.as';
@@ -40,6 +41,7 @@ function sleep(block: usize): void {
     const hsm = atomic.load<i32>(block + H_HSM);
     const due = updateTimerLines(block);
     if (!running() || atomic.load<i32>(block + H_REMOTE_FENCE) != 0 || hsm == HSM_START_PENDING) break;
+    if (atomic.load<i32>(block + H_JIT_MAIL) != 0) break;
     if (hsm != HSM_STOPPED && interruptWaits(block)) break;
     let timeout: i64 = -1;
     if (due != u64.MAX_VALUE && hsm != HSM_STOPPED) {
@@ -52,8 +54,12 @@ function sleep(block: usize): void {
   atomic.store<i32>(block + H_SLEEPING, 0);
 }
 
-/** Runs a hart until CTL_RUN is no longer RUN_RUNNING. */
-export function runHart(hart: i32): void {
+/** Why runHart returned: CTL_RUN is no longer RUN_RUNNING; H_JIT_MAIL is not 0. */
+const RAN_STOPPED = 0;
+const RAN_MAIL = 1;
+
+/** Runs a hart until its thread has something else to do: RAN_*. */
+export function runHart(hart: i32): i32 {
   const block = hartBlock(hart);
   probeFma();
   refreshContexts(block);
@@ -62,7 +68,8 @@ export function runHart(hart: i32): void {
     // Cleared before anything is looked at: what comes later sets it again.
     atomic.store<i32>(block + H_POLL, 0);
     serveFences(block);
-    if (!running()) return;
+    if (!running()) break;
+    if (atomic.load<i32>(block + H_JIT_MAIL) != 0) return RAN_MAIL;
     const hsm = atomic.load<i32>(block + H_HSM);
     if (hsm == HSM_START_PENDING || (hsm == HSM_SUSPENDED && interruptWaits(block))) {
       sbiWake(block);
@@ -75,8 +82,27 @@ export function runHart(hart: i32): void {
       continue;
     }
     takeInterrupt(block);
-    wait = interpret(block) == LEFT_WAIT;
+    wait = interpret(block, 0) == LEFT_WAIT;
   }
+  return RAN_STOPPED;
+}
+
+/**
+ * Takes the interrupt that is due, if any, then executes one instruction, by the interpreter; one that traps counts too.
+ * On the hart's own thread while the machine is paused.
+ * @returns 1; 0 when the hart is not started, and nothing has been executed
+ */
+export function stepHart(hart: i32): i32 {
+  const block = hartBlock(hart);
+  probeFma();
+  refreshContexts(block);
+  serveFences(block);
+  if (atomic.load<i32>(block + H_HSM) != HSM_STARTED) return 0;
+  takeInterrupt(block);
+  // It stays set: runHart is to look at everything anew.
+  atomic.store<i32>(block + H_POLL, 1);
+  interpret(block, 1);
+  return 1;
 }
 
 /** Power-on state of a hart. Only while it does not run. */

@@ -28,8 +28,9 @@ export const CHARDEV_BASE = 0x200000;
 /** Per-hart blocks, HART_STRIDE each. */
 export const HART_BASE = 0x400000;
 export const HART_STRIDE = 0x100000;
-/** Per-queue counters and event rings (observation), up to CODE_BASE. */
+/** Per-queue counters and event rings (observation), 16 MiB. */
 export const QUEUE_STATS_BASE = 0xc00000;
+// 0x1c00000 to CODE_BASE: the translator (core/cpu/jit/abi.ts).
 /** Predecoded code pages, shared out evenly among the harts. */
 export const CODE_BASE = 0x2000000;
 export const CODE_SIZE = 0x12000000;
@@ -168,6 +169,7 @@ export const H_STAT_MMIO = 0x848;
 export const H_STAT_TLB_MISS = 0x850;
 export const H_STAT_DECODED = 0x858;
 export const H_STAT_WFI = 0x860;
+// 0x868 to 0x877: core/cpu/jit/abi.ts.
 
 export const FENCE_I = 1;
 export const FENCE_VMA = 2;
@@ -202,6 +204,9 @@ export const H_CODE_NEXT = 0xa38;
 
 /** i32: read-modify-written as a memory barrier. */
 export const H_BARRIER = 0xa3c;
+// 0xa40 to 0xa67: core/cpu/jit/abi.ts.
+/** u32: the last PAGE_VERSION given to a code page. */
+export const H_PAGE_VERSION = 0xa68;
 
 /** Scratch slots for instructions that straddle a page. */
 export const H_SCRATCH = 0x1000;

@@ -111,6 +111,7 @@ export const OP_DECODE = ${SPECIAL.DECODE};
 export const OP_ILLEGAL = ${SPECIAL.ILLEGAL};
 export const OP_PAGE_END = ${SPECIAL.PAGE_END};
 export const OP_STRADDLE = ${SPECIAL.STRADDLE};
+export const OP_JIT = ${SPECIAL.JIT};
 
 // @ts-ignore: decorator
 @inline

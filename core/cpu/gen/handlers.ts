@@ -8,8 +8,8 @@ import type { Insn } from '../isa/dsl.ts';
 export type Handler = { id: number; insn: Insn; length: 2 | 4; local: boolean };
 
 /** Handlers with fixed numbers that are no instruction. */
-export const SPECIAL = { DECODE: 0, ILLEGAL: 1, PAGE_END: 2, STRADDLE: 3 } as const;
-const FIRST = 4;
+export const SPECIAL = { DECODE: 0, ILLEGAL: 1, PAGE_END: 2, STRADDLE: 3, JIT: 4 } as const;
+const FIRST = 5;
 
 /** Whether the target is known when the instruction is decoded, so that one inside the page can be resolved then. */
 export function hasStaticTarget(insn: Insn): boolean {

@@ -105,11 +105,19 @@ const SET_RD = (value: string): string => `store<i64>(block + load<u16>(ip, 2), 
 const tagMask = (bytes: number): string => `~(<u64>${0xfff ^ (bytes - 1)})`;
 const ENTRY = 'block + H_DTLB + (<usize>(va >> 7) & 0x1ffe0)';
 
-function amo(op: string, bytes: 4 | 8): string {
+/** Where an atomic finds its address and operand, what it does with a fault and with its result. */
+interface AmoPlaces {
+  address: string;
+  operand: string;
+  fault: string;
+  result: (value: string) => string;
+}
+
+function rmw(op: string, bytes: 4 | 8, operand: string): string {
   const type = bytes === 4 ? 'i32' : 'i64';
-  const value = `${type}(load<i64>(block + load<u16>(ip, 6)))`;
-  const rmw = { swap: 'xchg', add: 'add', and: 'and', or: 'or', xor: 'xor' }[op];
-  if (rmw !== undefined) return `const old = atomic.${rmw}<${type}>(at, ${value});`;
+  const value = `${type}(${operand})`;
+  const plain = { swap: 'xchg', add: 'add', and: 'and', or: 'or', xor: 'xor' }[op];
+  if (plain !== undefined) return `const old = atomic.${plain}<${type}>(at, ${value});`;
   const signed = op === 'min' || op === 'max';
   const cmp = signed ? type : type.replace('i', 'u');
   const better = op.startsWith('min') ? '<' : '>';
@@ -123,7 +131,44 @@ function amo(op: string, bytes: 4 | 8): string {
       }`;
 }
 
+/** An atomic instruction's statement: in the interpreter's cases and in what translated code calls. */
+export function printAmo(s: Extract<Stmt, { s: 'amo' | 'loadReserved' | 'storeConditional' }>, at: AmoPlaces): string {
+  const type = s.bytes === 4 ? 'i32' : 'i64';
+  const access = s.s === 'loadReserved' ? 'ACCESS_LOAD' : 'ACCESS_STORE';
+  const address = `const at = atomicAddress(block, ${at.address}, ${s.bytes}, ${access});
+      if (at == 0) ${at.fault}`;
+  switch (s.s) {
+    case 'amo':
+      return `${address}
+      ${rmw(s.op, s.bytes, at.operand)}
+      ${at.result('i64(old)')}`;
+    case 'loadReserved':
+      return `${address}
+      // Through a variable: asc turns i64(atomic.load<i32>()) into i64.atomic.load32_u, which does not extend the sign.
+      const r = atomic.load<${type}>(at); const v = i64(r);
+      store<u64>(block + H_RES_ADDR, at); store<i64>(block + H_RES_VALUE, v);
+      ${at.result('v')}`;
+    case 'storeConditional':
+      return `${address}
+      const expected = <${type}>load<i64>(block + H_RES_VALUE);
+      const ok = load<u64>(block + H_RES_ADDR) == at && atomic.cmpxchg<${type}>(at, expected, <${type}>${at.operand}) == expected;
+      store<u64>(block + H_RES_ADDR, ~0);
+      ${at.result('i64(ok ? 0 : 1)')}`;
+  }
+}
+
 const FAULT = '{ why = WHY_FAULT; break; }';
+
+/** A jump inside the page. One backward may be a loop's, whose head grows hot. */
+const LOCAL_JUMP = `const d = load<i32>(ip, 8); ip += d;
+      if (d < 0) {
+        const heat = base + ((ip - base) >> 3); const n = <u32>load<u16>(heat, PAGE_HEAT) + 1; store<u16>(heat, <u16>n, PAGE_HEAT);
+        if (n == load<u32>(block + H_JIT_THRESHOLD)) { why = WHY_HOT; break; }
+      }
+      if (load<i32>(block + H_POLL) == 0) continue; why = WHY_POLL; break;`;
+
+/** jalr that is a return (unprivileged manual 2.5.1): rd is x0 (its slot says 0x100, the sink), rs1 is x1 or x5. */
+const IS_RETURN = `(load<u32>(ip, 2) & ~${(1 ^ 5) << 19}) == ${(8 << 16) | 0x100}`;
 
 function printStmt(s: Stmt, h: Handler): string {
   const { insn, length, local } = h;
@@ -149,42 +194,26 @@ function printStmt(s: Stmt, h: Handler): string {
       else { storeSlow(block, va, ${s.bytes}, <u64>v); if (fault) ${FAULT} }`;
     }
     case 'branch': {
-      const taken = local
-        ? `ip += load<i32>(ip, 8); if (load<i32>(block + H_POLL) == 0) continue; why = WHY_POLL; break;`
-        : `target = ${PC} + <u64>i64(load<i32>(ip, 8)); why = WHY_JUMP; break;`;
+      const taken = local ? LOCAL_JUMP : `target = ${PC} + <u64>i64(load<i32>(ip, 8)); why = WHY_JUMP; break;`;
       return `if (${go(s.cond)}) { ${taken} }`;
     }
     case 'jump': {
       const link = `store<u64>(block + load<u16>(ip, 2), ${PC} + ${length});`;
       return local
-        ? `${link} ip += load<i32>(ip, 8); if (load<i32>(block + H_POLL) == 0) continue; why = WHY_POLL; break;`
+        ? `${link} ${LOCAL_JUMP}`
         : `target = ${PC} + <u64>i64(load<i32>(ip, 8)); ${link} why = WHY_JUMP; break;`;
     }
     case 'jumpReg':
-      return `target = u64(${go(s.target)}); store<u64>(block + load<u16>(ip, 2), ${PC} + ${length}); why = WHY_JUMP; break;`;
+      return `target = u64(${go(s.target)}); store<u64>(block + load<u16>(ip, 2), ${PC} + ${length}); why = ${IS_RETURN} ? WHY_RETURN : WHY_JUMP; break;`;
     case 'amo':
-      return `const at = atomicAddress(block, load<u64>(block + load<u16>(ip, 4)), ${s.bytes}, ACCESS_STORE);
-      if (at == 0) ${FAULT}
-      ${amo(s.op, s.bytes)}
-      ${SET_RD('i64(old)')}`;
-    case 'loadReserved': {
-      const type = s.bytes === 4 ? 'i32' : 'i64';
-      return `const at = atomicAddress(block, load<u64>(block + load<u16>(ip, 4)), ${s.bytes}, ACCESS_LOAD);
-      if (at == 0) ${FAULT}
-      // Through a variable: asc turns i64(atomic.load<i32>()) into i64.atomic.load32_u, which does not extend the sign.
-      const r = atomic.load<${type}>(at); const v = i64(r);
-      store<u64>(block + H_RES_ADDR, at); store<i64>(block + H_RES_VALUE, v);
-      ${SET_RD('v')}`;
-    }
-    case 'storeConditional': {
-      const type = s.bytes === 4 ? 'i32' : 'i64';
-      return `const at = atomicAddress(block, load<u64>(block + load<u16>(ip, 4)), ${s.bytes}, ACCESS_STORE);
-      if (at == 0) ${FAULT}
-      const expected = <${type}>load<i64>(block + H_RES_VALUE);
-      const ok = load<u64>(block + H_RES_ADDR) == at && atomic.cmpxchg<${type}>(at, expected, <${type}>load<i64>(block + load<u16>(ip, 6))) == expected;
-      store<u64>(block + H_RES_ADDR, ~0);
-      ${SET_RD('ok ? 0 : 1')}`;
-    }
+    case 'loadReserved':
+    case 'storeConditional':
+      return printAmo(s, {
+        address: 'load<u64>(block + load<u16>(ip, 4))',
+        operand: 'load<i64>(block + load<u16>(ip, 6))',
+        fault: FAULT,
+        result: SET_RD,
+      });
     case 'system':
       return `store<u64>(block + H_INSTRET, count);
       const r = ${s.fn}(block, load<u32>(ip, 12), ${PC});
@@ -242,19 +271,25 @@ export function printInterpreter(): string {
 import {
   H_DTLB, H_FFLAGS, H_FRM, H_INSTRET, H_ITLB, H_MSTATUS, H_NEXT_PC, H_PC, H_POLL, H_RES_ADDR, H_RES_VALUE, H_SCRATCH,
 } from '../../worker/layout';
-import { decodeAlone, decodeSlot, decodeStraddling, fetchPage } from '../code.as';
+import { cachedPage, decodeAlone, decodeSlot, decodeStraddling, fetchPage } from '../code.as';
 import { enableFp } from '../fp-state.as';
 import { atomicAddress, dataContext, fetchContext, fetchIsPartial, loadSlow, storeSlow } from '../mmu.as';
 import {
   ACCESS_LOAD, ACCESS_STORE, CAUSE_ILLEGAL, fault, MS_FS, raise, SYS_FAULT, SYS_LEAVE, SYS_NEXT, SYS_PC, SYS_REFRESH,
 } from '../state.as';
+import { H_JIT_THRESHOLD, PAGE_HEAT, PAGE_JIT } from '../jit/abi';
+import { requestRegion } from '../jit/request.as';
+import { declined, enterRegion } from '../jit/runtime.as';
 import { takeFault, takeInterrupt } from '../trap.as';
 ${imports()}
 
 const WHY_FAULT = 0;
 const WHY_POLL = 1;
-const WHY_JUMP = 2;
-const WHY_SYSTEM = 3;
+/** A loop's head has become hot. */
+const WHY_HOT = 2;
+const WHY_RETURN = 3;
+const WHY_JUMP = 4;
+const WHY_SYSTEM = 5;
 
 /** Scratch slots of instructions in pages that may be executed only in part. */
 const ALONE: usize = 128;
@@ -263,8 +298,15 @@ const ALONE: usize = 128;
 export const LEFT_POLL = 0;
 export const LEFT_WAIT = 1;
 
-/** Runs a hart from H_PC until it is polled or leaves guest code. All state is in the hart block when it returns. */
-export function interpret(block: usize): i32 {
+/** One instruction is to be run: it is before us, or it has been run. H_POLL is set meanwhile. */
+const STEP_BEFORE = 1;
+const STEP_BEHIND = 2;
+
+/**
+ * Runs a hart from H_PC until it is polled or leaves guest code; with \`step\` = 1 and H_POLL set, until one instruction has
+ * been executed, or has trapped. All state is in the hart block when it returns.
+ */
+export function interpret(block: usize, step: i32): i32 {
   let ip: usize = 0;
   let base: usize = 0;
   let pageVa: u64 = 1;
@@ -290,18 +332,27 @@ export function interpret(block: usize): i32 {
         // ecall and ebreak do not retire either (privileged manual 3.3.1).
         why = WHY_FAULT;
         continue;
-      } else if (why != WHY_JUMP) {
+      } else if (why > WHY_JUMP) {
         if (why != WHY_SYSTEM + SYS_PC && why != WHY_SYSTEM + SYS_LEAVE) store<u64>(block + H_PC, load<u64>(block + H_NEXT_PC));
         if (why == WHY_SYSTEM + SYS_LEAVE) break;
         takeInterrupt(block);
         target = load<u64>(block + H_PC);
         dc = dataContext;
         pageVa = 1;
+      } else if (why == WHY_HOT) {
+        target = ${PC};
+        requestRegion(block, base, target);
+        // It has been counted.
+        why = WHY_RETURN;
       }
       // On every way in: a guest may go from trap to trap and never take a branch.
       if (load<i32>(block + H_POLL) != 0) {
-        store<u64>(block + H_PC, target);
-        break;
+        if (step != STEP_BEFORE) {
+          store<u64>(block + H_PC, target);
+          break;
+        }
+        step = STEP_BEHIND;
+        store<u64>(block + H_ITLB + (<usize>(target >> 8) & 0x3ff0), 0);
       }
       // Enter \`target\`.
       const va = target & ~(<u64>4095);
@@ -310,7 +361,7 @@ export function interpret(block: usize): i32 {
         if (load<u64>(entry) == (va | fetchContext)) base = load<u32>(entry, 8);
         else {
           base = fetchPage(block, target);
-          const alone = base != 0 && fetchIsPartial;
+          const alone = base != 0 && (fetchIsPartial || step == STEP_BEHIND);
           if (alone && !decodeAlone(block, block + H_SCRATCH + ALONE, target, base)) base = 0;
           if (base == 0) {
             takeFault(block, target);
@@ -331,7 +382,13 @@ export function interpret(block: usize): i32 {
         }
         pageVa = va;
       }
-      ip = base + (<usize>(target & 4095) << 3);
+      const offset = <usize>(target & 4095);
+      ip = base + (offset << 3);
+      if (why != WHY_RETURN) {
+        const n = <u32>load<u16>(base + offset, PAGE_HEAT) + 1;
+        store<u16>(base + offset, <u16>n, PAGE_HEAT);
+        if (n == load<u32>(block + H_JIT_THRESHOLD)) requestRegion(block, base, target);
+      }
       why = -1;
       break;
     }
@@ -344,6 +401,36 @@ export function interpret(block: usize): i32 {
     default:
     case ${SPECIAL.ILLEGAL}: { raise(block, CAUSE_ILLEGAL, load<u32>(ip, 12)); why = WHY_FAULT; break; }
     case ${SPECIAL.PAGE_END}: { count--; target = ${PC}; why = WHY_JUMP; break; }
+    case ${SPECIAL.JIT}: {
+      count--;
+      const pc = ${PC};
+      target = enterRegion(block, pc, load<u32>(base + (<usize>(pc & 4095) << 1), PAGE_JIT) >> 16, count);
+      // It may have changed anything: contexts, and what the page at \`base\` is used for.
+      dc = dataContext;
+      const before = count;
+      count = load<u64>(block + H_INSTRET);
+      why = WHY_JUMP;
+      if (target & 1) {
+        takeFault(block, target & ~(<u64>1));
+        target = load<u64>(block + H_PC);
+        dc = dataContext;
+      } else if (target == pc && count == before && declined(block, pc)) {
+        // Here, as if in a page of its own; see below.
+        base = cachedPage(block, pc);
+        if (!decodeAlone(block, block + H_SCRATCH + ALONE, pc, base)) {
+          takeFault(block, pc);
+          target = load<u64>(block + H_PC);
+          dc = dataContext;
+        } else {
+          pageVa = pc - 1;
+          ip = block + H_SCRATCH + ALONE;
+          base = ip - 8;
+          continue;
+        }
+      }
+      pageVa = 1;
+      break;
+    }
     case ${SPECIAL.STRADDLE}: {
       // The scratch slots stand for no page: pageVa becomes the instruction's own address, which no page has.
       count--;
