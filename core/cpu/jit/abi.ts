@@ -29,6 +29,8 @@ export const MAX_DEPTH = 400;
 export const PAGE_JIT = 0x9080;
 /** u16[2048]: how often the interpreter has come to this halfword by a jump, call or backward branch. */
 export const PAGE_HEAT = 0xb080;
+/** u64: guest physical address of the page. */
+export const PAGE_PA = 0x9020;
 /** u32: unique in the hart for each content that the page has had. */
 export const PAGE_VERSION = 0x902c;
 /** The guest page's bytes, as they were when the page was made. */

@@ -1,0 +1,265 @@
+/**
+ * Prints the translator's templates: for each handler what kind of instruction it is, which operands it reads and writes, and
+ * the WebAssembly that its meaning becomes.
+ */
+import type { Expr, Insn, Operator, Stmt } from '../isa/dsl.ts';
+import { INSTRUCTIONS } from '../isa/table.ts';
+import { HANDLERS } from './handlers.ts';
+import { HELPERS } from './jit-helpers.ts';
+import type { Helper } from './jit-helpers.ts';
+import { FP_TEMPLATES } from './translate-fp.ts';
+
+/** What the control-flow builder must know of an instruction. */
+export const KIND = {
+  /** Goes on after itself; nothing can leave the region in it. */
+  PLAIN: 0,
+  /** Goes on after itself, or faults. */
+  ACCESS: 1,
+  BRANCH: 2,
+  JUMP: 3,
+  JUMP_REG: 4,
+  /** Done by jitSystem. */
+  SYSTEM: 5,
+  FENCE: 6,
+  /** Left to the interpreter. */
+  LEAVE: 7,
+} as const;
+
+/** Functions of system instructions that a region may call without leaving. */
+const INLINE_SYSTEM = new Set(['execCsr', 'execCbo', 'execSfenceInval']);
+
+const OPCODES: Partial<Record<Operator, number>> = {
+  'i32.eqz': 0x45,
+  'i32.eq': 0x46,
+  'i64.eqz': 0x50,
+  'i64.eq': 0x51,
+  'i64.ne': 0x52,
+  'i64.lt_s': 0x53,
+  'i64.lt_u': 0x54,
+  'i64.ge_s': 0x59,
+  'i64.ge_u': 0x5a,
+  'i32.clz': 0x67,
+  'i32.ctz': 0x68,
+  'i32.popcnt': 0x69,
+  'i32.add': 0x6a,
+  'i32.sub': 0x6b,
+  'i32.mul': 0x6c,
+  'i32.div_s': 0x6d,
+  'i32.div_u': 0x6e,
+  'i32.rem_s': 0x6f,
+  'i32.rem_u': 0x70,
+  'i32.and': 0x71,
+  'i32.or': 0x72,
+  'i32.shl': 0x74,
+  'i32.shr_s': 0x75,
+  'i32.shr_u': 0x76,
+  'i32.rotl': 0x77,
+  'i32.rotr': 0x78,
+  'i64.clz': 0x79,
+  'i64.ctz': 0x7a,
+  'i64.popcnt': 0x7b,
+  'i64.add': 0x7c,
+  'i64.sub': 0x7d,
+  'i64.mul': 0x7e,
+  'i64.div_s': 0x7f,
+  'i64.div_u': 0x80,
+  'i64.rem_s': 0x81,
+  'i64.rem_u': 0x82,
+  'i64.and': 0x83,
+  'i64.or': 0x84,
+  'i64.xor': 0x85,
+  'i64.shl': 0x86,
+  'i64.shr_s': 0x87,
+  'i64.shr_u': 0x88,
+  'i64.rotl': 0x89,
+  'i64.rotr': 0x8a,
+  'i32.wrap_i64': 0xa7,
+  'i64.extend_i32_s': 0xac,
+  'i64.extend_i32_u': 0xad,
+  'i64.extend8_s': 0xc2,
+  'i64.extend16_s': 0xc3,
+  'i64.extend32_s': 0xc4,
+};
+
+/** Types of functions in a module: regions first, then what helpers need. */
+const signature = (h: Pick<Helper, 'params' | 'result'>): string => `${h.params.join(',')}:${h.result ?? ''}`;
+const REGION = 'i32,i64,i32:i64';
+const LOOKUP = 'i32,i64:i32';
+const TYPES = [...new Set([REGION, LOOKUP, ...HELPERS.map(signature)])];
+
+export function helperIndex(name: string): number {
+  const index = HELPERS.findIndex((h) => h.name === name);
+  if (index < 0) throw new Error(`there is no helper ${name}`);
+  return index;
+}
+/** AssemblyScript that emits a call of a helper whose operands are on the stack. */
+export const helperCall = (name: string): string => {
+  const index = helperIndex(name);
+  return `callHelper(${index}, ${TYPES.indexOf(signature(HELPERS[index]!))});`;
+};
+
+function typeSection(): number[] {
+  const byte = { i32: 0x7f, i64: 0x7e } as const;
+  const list = (text: string): number[] => {
+    const names = text === '' ? [] : (text.split(',') as ('i32' | 'i64')[]);
+    return [names.length, ...names.map((n) => byte[n])];
+  };
+  const bytes = TYPES.flatMap((t) => {
+    const [params, result] = t.split(':') as [string, string];
+    return [0x60, ...list(params), ...list(result)];
+  });
+  return [TYPES.length, ...bytes];
+}
+
+class Printer {
+  readonly #insn: Insn;
+  /** Temporaries: id of the meaning -> which of the emitter's. */
+  readonly #temps = new Map<number, number>();
+
+  constructor(insn: Insn) {
+    this.#insn = insn;
+  }
+
+  expr(e: Expr): string {
+    switch (e.k) {
+      case 'reg':
+        return `getReg(load<u16>(slot, ${{ rd: 2, rs1: 4, rs2: 6, rs3: 10 }[e.reg]}));`;
+      case 'imm':
+        return 'i64Const(load<i32>(slot, 8));';
+      case 'rm':
+        return 'roundingMode(load<u16>(slot, 8));';
+      case 'pc':
+        return 'pcConst(at);';
+      case 'next':
+        throw new Error('next is emitted by its statement');
+      case 'const':
+        return e.type === 'i64' ? `i64Const(${BigInt.asIntN(64, e.value)});` : `i32Const(${e.value});`;
+      case 'op': {
+        const opcode = OPCODES[e.op];
+        if (opcode === undefined) throw new Error(`no opcode of ${e.op}`);
+        return `${e.a.map((x) => this.expr(x)).join(' ')} op(${opcode});`;
+      }
+      case 'select':
+        return `${this.expr(e.a)} ${this.expr(e.b)} ${this.expr(e.cond)} op(0x1b);`;
+      case 'if':
+        return `${this.expr(e.cond)} openIf(${e.type === 'i64' ? '0x7e' : '0x7f'}); ${this.expr(e.a)} elseIf(); ${this.expr(e.b)} closeIf();`;
+      case 'call':
+        return `${e.a.map((x) => this.expr(x)).join(' ')} ${helperCall(e.fn)}`;
+      case 'tmp':
+        return `localGet(LOCAL_TEMP + ${this.#temps.get(e.id)});`;
+    }
+  }
+
+  stmt(s: Stmt): string {
+    switch (s.s) {
+      case 'let': {
+        if (s.e.type !== 'i32') throw new Error(`${this.#insn.name}: temporaries are i32`);
+        this.#temps.set(s.id, this.#temps.size);
+        return `${this.expr(s.e)} localSet(LOCAL_TEMP + ${this.#temps.get(s.id)});`;
+      }
+      case 'set':
+        return `${this.expr(s.e)} setReg(load<u16>(slot, 2));`;
+      case 'load':
+        return `${this.expr(s.addr)} emitLoad(slot, at, ${s.bytes}, ${s.signed}, ${s.box});`;
+      case 'store':
+        return `${this.expr(s.addr)} emitStore(slot, at, ${s.bytes});`;
+      case 'amo':
+      case 'loadReserved':
+      case 'storeConditional': {
+        const name = `jit_${this.#insn.name.replaceAll('.', '_')}`;
+        return `beginAtomic(slot); ${helperCall(name)} endAtomic(slot, at);`;
+      }
+      case 'branch':
+        return this.expr(s.cond);
+      case 'jumpReg':
+        return this.expr(s.target);
+      case 'jump':
+      case 'system':
+        return '';
+    }
+  }
+}
+
+function kindOf(insn: Insn): number {
+  for (const s of insn.body) {
+    if (s.s === 'branch') return KIND.BRANCH;
+    if (s.s === 'jump') return KIND.JUMP;
+    if (s.s === 'jumpReg') return KIND.JUMP_REG;
+    if (s.s === 'system')
+      return s.fn === 'execFence' ? KIND.FENCE : INLINE_SYSTEM.has(s.fn) ? KIND.SYSTEM : KIND.LEAVE;
+    if (['load', 'store', 'amo', 'loadReserved', 'storeConditional'].includes(s.s)) return KIND.ACCESS;
+  }
+  return KIND.PLAIN;
+}
+
+/** Bit 0..2 kind, bit 3 length is 4, bits 4..7 has rd, rs1, rs2, rs3 (rs3: FMA), then in the second byte the FP use. */
+function meta(): number[] {
+  const bytes: number[] = [];
+  for (const h of HANDLERS) {
+    const o = h.insn.operands;
+    let flags = kindOf(h.insn) | (h.length === 4 ? 8 : 0);
+    if (o.rd !== undefined) flags |= 16;
+    if (o.rs1 !== undefined) flags |= 32;
+    if (o.rs2 !== undefined) flags |= 64;
+    if (o.rs3 !== undefined) flags |= 128;
+    bytes[h.id * 2] = flags;
+    bytes[h.id * 2 + 1] = h.insn.fp === 'no' ? 0 : 1;
+  }
+  return Array.from({ length: bytes.length }, (_, i) => bytes[i] ?? KIND.LEAVE);
+}
+
+function emitCase(insn: Insn): string {
+  const ids = HANDLERS.filter((h) => h.insn === insn).map((h) => `case ${h.id}:`);
+  const special = FP_TEMPLATES[insn.name];
+  const printer = new Printer(insn);
+  const body = special?.(helperCall) ?? insn.body.map((s) => printer.stmt(s)).join('\n      ');
+  return `    ${ids.join(' ')} { // ${insn.name}
+      ${body}
+      return;
+    }`;
+}
+
+const bytesOf = (list: number[]): string => `memory.data<u8>([${list.join(', ')}])`;
+
+export function printTranslator(): string {
+  const cases = INSTRUCTIONS.filter((i) => kindOf(i) !== KIND.LEAVE && kindOf(i) !== KIND.SYSTEM).filter(
+    (i) => kindOf(i) !== KIND.FENCE && kindOf(i) !== KIND.JUMP,
+  );
+  const constants = Object.entries(KIND).map(([name, value]) => `export const KIND_${name} = ${value};`);
+  const helpers = ['jitLoad', 'jitStore', 'jitSystem', 'jitGuard', 'jitFpLimit'].map((name) => {
+    const index = helperIndex(name);
+    const upper = name.replace(/[A-Z]/g, (c) => `_${c}`).toUpperCase();
+    return `export const HELPER_${upper} = ${index};\nexport const TYPE_${upper} = ${TYPES.indexOf(signature(HELPERS[index]!))};`;
+  });
+  const types = typeSection();
+  return `// Made by core/cpu/gen/translate.ts from the instruction table. Do not edit.
+import {
+  beginAtomic, callHelper, closeIf, elseIf, emitLoad, emitStore, endAtomic, fpLimitReload, getF, getReg, i32Const, i64Const, LOCAL_FP, LOCAL_LIMIT,
+  LOCAL_TEMP, localGet, localSet, localTee, op, op2, openIf, openLikely, pcConst, roundingMode, setF, setReg, f64Const,
+} from '../jit/emit.as';
+import { fmaFused } from '../fpu/arith.as';
+
+${constants.join('\n')}
+${helpers.join('\n')}
+export const TYPE_REGION = ${TYPES.indexOf(REGION)};
+export const TYPE_LOOKUP = ${TYPES.indexOf(LOOKUP)};
+
+/** Two bytes a handler: see meta() in core/cpu/gen/translate.ts. */
+export const META: usize = ${bytesOf(meta())};
+/** Contents of the type section. */
+export const TYPE_SECTION: usize = ${bytesOf(types)};
+export const TYPE_SECTION_SIZE = ${types.length};
+
+/**
+ * Emits what an instruction does; for a branch its condition (i32), for an indirect jump its target (i64). \`at\`: distance of its
+ * address from the region's entry.
+ */
+export function emitInsn(slot: usize, at: i32): void {
+  switch (load<u16>(slot)) {
+${cases.map(emitCase).join('\n')}
+    default:
+      unreachable();
+  }
+}
+`;
+}

@@ -1,0 +1,545 @@
+/**
+ * The translator's pen: WebAssembly bytes at a cursor, the region's locals, and the pieces that every instruction is made of.
+ * What a helper needs of the current instruction (distance from the entry, what has been retired, what is dirty) is kept here.
+ */
+import {
+  H_DTLB, H_FRM, H_INSTRET, H_MSTATUS, H_POLL,
+} from '../../worker/layout';
+import { FN_HELPERS, H_DATA_CONTEXT, H_FP_LIMIT, H_JIT_FAULT, MAX_DEPTH } from './abi';
+import {
+  HELPER_JIT_FP_LIMIT, HELPER_JIT_LOAD, HELPER_JIT_STORE, HELPER_JIT_SYSTEM, TYPE_JIT_FP_LIMIT, TYPE_JIT_LOAD, TYPE_JIT_STORE,
+  TYPE_JIT_SYSTEM, TYPE_REGION,
+} from '../generated/translate.as';
+import { MS_FS } from '../state.as';
+import { W_HINTS, W_HINTS_END, W_LOCAL } from './work.as';
+
+// Locals: parameters, temporaries, then the registers that the region uses.
+export const LOCAL_BLOCK = 0;
+export const LOCAL_PC = 1;
+export const LOCAL_DEPTH = 2;
+/** i64 x 3. */
+export const LOCAL_DC = 3;
+export const LOCAL_VA = 4;
+export const LOCAL_COUNT = 5;
+/** i32 x 4. */
+export const LOCAL_ENTRY = 6;
+export const LOCAL_FS = 7;
+export const LOCAL_TEMP = 8;
+/** f64 x 2. */
+export const LOCAL_FP = 10;
+export const LOCAL_LIMIT = 11;
+export const LOCAL_FIRST = 12;
+
+const F64_LOAD = 0x2b;
+const I64_LOAD = 0x29;
+const I32_LOAD = 0x28;
+const I64_STORE = 0x37;
+const F64_STORE = 0x39;
+const VOID = 0x40;
+
+/** Cursor, and where the current function's body begins (hints count from there). */
+export let out: usize = 0;
+let bodyStart: usize = 0;
+let hintEnd: usize = 0;
+
+export function setOut(at: usize): void {
+  out = at;
+}
+export function setBody(at: usize): void {
+  bodyStart = at;
+}
+export function setHints(at: usize): void {
+  hintEnd = at;
+}
+export function hints(): usize {
+  return hintEnd;
+}
+
+// ---- bytes ------------------------------------------------------------------------------------------------------
+
+// @ts-ignore: decorator
+@inline
+export function op(code: i32): void {
+  store<u8>(out++, <u8>code);
+}
+
+export function uleb(value: u32): void {
+  while (value >= 0x80) {
+    store<u8>(out++, <u8>(value | 0x80));
+    value >>= 7;
+  }
+  store<u8>(out++, <u8>value);
+}
+
+export function sleb(value: i64): void {
+  for (;;) {
+    const low = <u8>(value & 0x7f);
+    value >>= 7;
+    if ((value == 0 && (low & 0x40) == 0) || (value == -1 && (low & 0x40) != 0)) {
+      store<u8>(out++, low);
+      return;
+    }
+    store<u8>(out++, low | 0x80);
+  }
+}
+
+/** A number below 2^28 in four bytes, for places that are filled in later. */
+export function uleb4(at: usize, value: u32): void {
+  store<u8>(at, <u8>(value | 0x80));
+  store<u8>(at, <u8>((value >> 7) | 0x80), 1);
+  store<u8>(at, <u8>((value >> 14) | 0x80), 2);
+  store<u8>(at, <u8>((value >> 21) & 0x7f), 3);
+}
+
+/** An instruction with a prefix byte. */
+export function op2(prefix: i32, code: u32): void {
+  op(prefix);
+  uleb(code);
+}
+
+export function localGet(index: i32): void {
+  op(0x20);
+  uleb(index);
+}
+export function localSet(index: i32): void {
+  op(0x21);
+  uleb(index);
+}
+export function localTee(index: i32): void {
+  op(0x22);
+  uleb(index);
+}
+export function i32Const(value: i32): void {
+  op(0x41);
+  sleb(value);
+}
+export function i64Const(value: i64): void {
+  op(0x42);
+  sleb(value);
+}
+export function f64Const(bits: u64): void {
+  op(0x44);
+  store<u64>(out, bits);
+  out += 8;
+}
+
+/** A load or store; the address is on the stack. */
+export function access(code: i32, align: i32, offset: u32): void {
+  op(code);
+  uleb(align);
+  uleb(offset);
+}
+
+/** Loads a word of the hart block. */
+function blockLoad(code: i32, align: i32, offset: u32): void {
+  localGet(LOCAL_BLOCK);
+  access(code, align, offset);
+}
+
+// ---- structure --------------------------------------------------------------------------------------------------
+
+function hint(likely: i32): void {
+  if (hintEnd + 8 > W_HINTS_END) return;
+  store<u32>(hintEnd, <u32>(out - bodyStart));
+  store<u32>(hintEnd, likely, 4);
+  hintEnd += 8;
+}
+
+export function openIf(type: i32): void {
+  op(0x04);
+  op(type);
+}
+/** An \`if\` whose condition is nearly always true. */
+export function openLikely(type: i32): void {
+  hint(1);
+  openIf(type);
+}
+export function openUnlikely(): void {
+  hint(0);
+  openIf(VOID);
+}
+export function elseIf(): void {
+  op(0x05);
+}
+export function closeIf(): void {
+  op(0x0b);
+}
+export function unlikelyBranch(depth: i32): void {
+  op(0x0d);
+  uleb(depth);
+}
+
+// ---- the current instruction ------------------------------------------------------------------------------------
+
+/** Registers whose local is newer than the hart block, one bit a register (x 0..31, f 32..63). */
+export let dirty: u64 = 0;
+/** Instructions retired since LOCAL_COUNT was last brought up to date. */
+export let retired: i32 = 0;
+
+export function setDirty(mask: u64): void {
+  dirty = mask;
+}
+export function setRetired(count: i32): void {
+  retired = count;
+}
+
+/** Bit of a register by its offset in the hart block; 0 for x0 and the sink. */
+export function registerBit(offset: u32): u64 {
+  if (offset >= 0x200) return (<u64>1 << 32) << ((offset - 0x200) >> 3);
+  if (offset == 0 || offset >= 0x100) return 0;
+  return <u64>1 << (offset >> 3);
+}
+
+// @ts-ignore: decorator
+@inline
+function localOf(bit: i32): i32 {
+  return load<u8>(W_LOCAL + bit);
+}
+
+/** Pushes a register as i64. */
+export function getReg(offset: u32): void {
+  if (offset == 0) {
+    i64Const(0);
+    return;
+  }
+  if (offset >= 0x200) {
+    localGet(localOf(32 + ((offset - 0x200) >> 3)));
+    op(0xbd);
+    return;
+  }
+  localGet(localOf(offset >> 3));
+}
+export function getF(offset: u32): void {
+  localGet(localOf(32 + ((offset - 0x200) >> 3)));
+}
+/** Pops an i64 into a register. */
+export function setReg(offset: u32): void {
+  if (offset == 0x100) {
+    op(0x1a);
+    return;
+  }
+  dirty |= registerBit(offset);
+  if (offset >= 0x200) {
+    op(0xbf);
+    localSet(localOf(32 + ((offset - 0x200) >> 3)));
+    return;
+  }
+  localSet(localOf(offset >> 3));
+}
+export function setF(offset: u32): void {
+  dirty |= registerBit(offset);
+  localSet(localOf(32 + ((offset - 0x200) >> 3)));
+}
+
+/** Pushes the address at a distance from the entry. */
+export function pcConst(at: i32): void {
+  localGet(LOCAL_PC);
+  if (at == 0) return;
+  i64Const(at);
+  op(0x7c);
+}
+
+/** Pushes an effective rounding mode; the floating-point check has seen to it that frm is a valid one. */
+export function roundingMode(mode: i32): void {
+  if (mode != 7) i32Const(mode);
+  else blockLoad(I32_LOAD, 2, H_FRM);
+}
+
+export function writeBack(mask: u64): void {
+  for (let rest = mask; rest != 0; rest &= rest - 1) {
+    const bit = <i32>ctz(rest);
+    localGet(LOCAL_BLOCK);
+    localGet(localOf(bit));
+    if (bit < 32) access(I64_STORE, 3, bit << 3);
+    else access(F64_STORE, 3, 0x200 + ((bit - 32) << 3));
+  }
+}
+
+export function reload(mask: u64): void {
+  for (let rest = mask; rest != 0; rest &= rest - 1) {
+    const bit = <i32>ctz(rest);
+    if (bit < 32) blockLoad(I64_LOAD, 3, bit << 3);
+    else blockLoad(F64_LOAD, 3, 0x200 + ((bit - 32) << 3));
+    localSet(localOf(bit));
+  }
+}
+
+/** H_INSTRET += LOCAL_COUNT + more. */
+export function addCount(more: i32): void {
+  localGet(LOCAL_BLOCK);
+  blockLoad(I64_LOAD, 3, H_INSTRET);
+  localGet(LOCAL_COUNT);
+  op(0x7c);
+  if (more != 0) {
+    i64Const(more);
+    op(0x7c);
+  }
+  access(I64_STORE, 3, H_INSTRET);
+}
+
+/** LOCAL_COUNT += what has been retired in this block. */
+export function settleCount(): void {
+  if (retired == 0) return;
+  localGet(LOCAL_COUNT);
+  i64Const(retired);
+  op(0x7c);
+  localSet(LOCAL_COUNT);
+  retired = 0;
+}
+
+/** All state to the hart block, then the region returns the address at a distance from its entry. */
+export function emitExit(at: i32): void {
+  writeBack(dirty);
+  addCount(retired);
+  pcConst(at);
+  op(0x0f);
+}
+
+/** Behind a helper that may have raised an exception for the instruction at \`at\`. */
+export function faultCheck(at: i32): void {
+  blockLoad(I32_LOAD, 2, H_JIT_FAULT);
+  openUnlikely();
+  writeBack(dirty);
+  addCount(retired);
+  pcConst(at);
+  i64Const(1);
+  op(0x84);
+  op(0x0f);
+  closeIf();
+}
+
+export function callHelper(index: i32, type: i32): void {
+  i32Const(FN_HELPERS + index);
+  op(0x11);
+  uleb(type);
+  op(0);
+}
+
+export function loadContext(): void {
+  blockLoad(I64_LOAD, 3, H_DATA_CONTEXT);
+  localSet(LOCAL_DC);
+}
+export function loadLimit(): void {
+  blockLoad(F64_LOAD, 3, H_FP_LIMIT);
+  localSet(LOCAL_LIMIT);
+}
+/** Behind an arithmetic helper: flags may have accrued. */
+export function fpLimitReload(): void {
+  localGet(LOCAL_BLOCK);
+  callHelper(HELPER_JIT_FP_LIMIT, TYPE_JIT_FP_LIMIT);
+  loadLimit();
+}
+
+/** Leaves before the first floating-point instruction of a block when FS is not Dirty or frm is invalid. */
+export function fpCheck(at: i32): void {
+  localGet(LOCAL_FS);
+  op(0x45);
+  openUnlikely();
+  blockLoad(I64_LOAD, 3, H_MSTATUS);
+  i64Const(MS_FS);
+  op(0x83);
+  i64Const(MS_FS);
+  op(0x52);
+  blockLoad(I32_LOAD, 2, H_FRM);
+  i32Const(4);
+  op(0x4b);
+  op(0x72);
+  openUnlikely();
+  emitExit(at);
+  closeIf();
+  i32Const(1);
+  localSet(LOCAL_FS);
+  closeIf();
+}
+
+/** Leaves at \`at\` when the hart is wanted elsewhere. */
+export function pollCheck(at: i32): void {
+  blockLoad(I32_LOAD, 2, H_POLL);
+  openUnlikely();
+  emitExit(at);
+  closeIf();
+}
+
+/** On entry: the same, and no deeper than MAX_DEPTH. Nothing has been loaded yet. */
+export function entryCheck(): void {
+  blockLoad(I32_LOAD, 2, H_POLL);
+  localGet(LOCAL_DEPTH);
+  i32Const(MAX_DEPTH);
+  op(0x4a);
+  op(0x72);
+  openUnlikely();
+  localGet(LOCAL_PC);
+  op(0x0f);
+  closeIf();
+}
+
+// ---- memory -----------------------------------------------------------------------------------------------------
+
+/** The address (i64) is on the stack: pushes whether its TLB entry is there. Leaves LOCAL_VA and LOCAL_ENTRY. */
+function tlbCheck(bytes: i32, side: i32): void {
+  localTee(LOCAL_VA);
+  i64Const(7);
+  op(0x88);
+  op(0xa7);
+  i32Const(0x1ffe0);
+  op(0x71);
+  localGet(LOCAL_BLOCK);
+  op(0x6a);
+  localTee(LOCAL_ENTRY);
+  access(I64_LOAD, 3, H_DTLB + side);
+  localGet(LOCAL_VA);
+  i64Const(<i64>~(<u64>(0xfff ^ (bytes - 1))));
+  op(0x83);
+  localGet(LOCAL_DC);
+  op(0x84);
+  op(0x51);
+}
+
+/** Pushes the linear address. */
+function linear(): void {
+  localGet(LOCAL_VA);
+  op(0xa7);
+  localGet(LOCAL_ENTRY);
+  access(I32_LOAD, 2, H_DTLB + 16);
+  op(0x6a);
+}
+
+function log2(bytes: i32): i32 {
+  return bytes == 8 ? 3 : bytes == 4 ? 2 : bytes - 1;
+}
+
+function loadCode(bytes: i32, isSigned: bool): i32 {
+  if (bytes == 8) return I64_LOAD;
+  if (bytes == 4) return isSigned ? 0x34 : 0x35;
+  if (bytes == 2) return isSigned ? 0x32 : 0x33;
+  return isSigned ? 0x30 : 0x31;
+}
+
+export function emitLoad(slot: usize, at: i32, bytes: i32, isSigned: bool, box: bool): void {
+  const rd = load<u16>(slot, 2);
+  const whole = rd >= 0x200 && bytes == 8;
+  tlbCheck(bytes, 0);
+  openLikely(whole ? 0x7c : 0x7e);
+  linear();
+  if (whole) access(F64_LOAD, 3, 0);
+  else access(loadCode(bytes, isSigned), log2(bytes), 0);
+  elseIf();
+  localGet(LOCAL_BLOCK);
+  localGet(LOCAL_VA);
+  i32Const(bytes);
+  callHelper(HELPER_JIT_LOAD, TYPE_JIT_LOAD);
+  if (isSigned && bytes != 8) op(bytes == 4 ? 0xc4 : bytes == 2 ? 0xc3 : 0xc2);
+  if (whole) op(0xbf);
+  faultCheck(at);
+  closeIf();
+  if (whole) {
+    setF(rd);
+    return;
+  }
+  if (box) {
+    i64Const(<i64>0xffffffff00000000);
+    op(0x84);
+  }
+  setReg(rd);
+}
+
+export function emitStore(slot: usize, at: i32, bytes: i32): void {
+  const rs2 = load<u16>(slot, 6);
+  const whole = rs2 >= 0x200 && bytes == 8;
+  tlbCheck(bytes, 8);
+  openLikely(VOID);
+  linear();
+  if (whole) {
+    getF(rs2);
+    access(F64_STORE, 3, 0);
+  } else {
+    getReg(rs2);
+    access(bytes == 8 ? I64_STORE : bytes == 4 ? 0x3e : bytes == 2 ? 0x3d : 0x3c, log2(bytes), 0);
+  }
+  elseIf();
+  localGet(LOCAL_BLOCK);
+  localGet(LOCAL_VA);
+  i32Const(bytes);
+  getReg(rs2);
+  callHelper(HELPER_JIT_STORE, TYPE_JIT_STORE);
+  faultCheck(at);
+  closeIf();
+}
+
+/** Operands of an atomic helper. */
+export function beginAtomic(slot: usize): void {
+  localGet(LOCAL_BLOCK);
+  getReg(load<u16>(slot, 4));
+  getReg(load<u16>(slot, 6));
+}
+export function endAtomic(slot: usize, at: i32): void {
+  localSet(LOCAL_VA);
+  faultCheck(at);
+  localGet(LOCAL_VA);
+  setReg(load<u16>(slot, 2));
+}
+
+/** A CSR instruction or the like, done by the engine; \`after\`: distance of the next instruction. */
+export function emitSystem(slot: usize, at: i32, after: i32): void {
+  writeBack(dirty);
+  addCount(retired + 1);
+  i64Const(0);
+  localSet(LOCAL_COUNT);
+  localGet(LOCAL_BLOCK);
+  i32Const(load<i32>(slot, 12));
+  pcConst(at);
+  callHelper(HELPER_JIT_SYSTEM, TYPE_JIT_SYSTEM);
+  localTee(LOCAL_TEMP);
+  openUnlikely();
+  localGet(LOCAL_TEMP);
+  i32Const(1);
+  op(0x46);
+  openIf(VOID);
+  pcConst(after);
+  op(0x0f);
+  closeIf();
+  // It has not retired.
+  addCount(-1);
+  pcConst(at);
+  i64Const(1);
+  op(0x84);
+  op(0x0f);
+  closeIf();
+  dirty = 0;
+  retired = 0;
+  const rd = load<u16>(slot, 2);
+  reload(registerBit(rd));
+  i32Const(0);
+  localSet(LOCAL_FS);
+}
+
+/** A read-modify-write of a word nobody else touches is V8's cheapest full barrier. */
+export function emitFence(slot: usize, barrierOffset: u32): void {
+  // pause is a fence with an empty successor set (Zihintpause).
+  if (((load<u32>(slot, 12) >> 20) & 15) == 0) return;
+  localGet(LOCAL_BLOCK);
+  i32Const(1);
+  op(0xfe);
+  uleb(0x1e);
+  uleb(2);
+  uleb(barrierOffset);
+  op(0x1a);
+}
+
+/** Tail call of the region at the address in LOCAL_VA, through the table. */
+export function emitTailCall(lookup: i32): void {
+  localGet(LOCAL_BLOCK);
+  localGet(LOCAL_VA);
+  localGet(LOCAL_DEPTH);
+  emitLookup(lookup);
+  op(0x13);
+  uleb(TYPE_REGION);
+  op(0);
+}
+
+export function emitLookup(lookup: i32): void {
+  localGet(LOCAL_BLOCK);
+  localGet(LOCAL_VA);
+  op(0x10);
+  uleb(lookup);
+}

@@ -1,0 +1,530 @@
+/**
+ * What becomes a region: the instructions that are reached from an entry without leaving three neighbouring pages and that the
+ * interpreter has executed before, as basic blocks with their dominator tree, loops, and the registers that are live and dirty
+ * at their edges.
+ *
+ * Addresses are halfword indices into the three pages' copy: 0..2047 the page before, 2048..4095 the entry's, 4096..6143 behind.
+ */
+import { decodeNarrow, decodeWide } from '../generated/decode.as';
+import {
+  KIND_ACCESS, KIND_BRANCH, KIND_JUMP, KIND_JUMP_REG, KIND_LEAVE, KIND_SYSTEM, META,
+} from '../generated/translate.as';
+import { PAGE_COPY, PAGE_VERSION } from './abi';
+import { registerBit } from './emit.as';
+import { HALFWORDS, W_BLOCK_OF, W_BLOCKS, W_ORDER, W_PAGES, W_SLOTS, W_STACK, W_VISIT } from './work.as';
+
+/** TurboFan is superlinear in the size of a function (research/jit.md). */
+const MAX_INSNS = 800;
+export const MAX_BLOCKS = 480;
+
+const VISITED = 1;
+const LEADER = 2;
+
+// ---- blocks -------------------------------------------------------------------------------------------------------
+export const BLOCK_SIZE = 128;
+/** u16 halfword of the first and of the last instruction. */
+export const B_START = 0;
+export const B_LAST = 2;
+/** u8: END_*. */
+export const B_END = 4;
+/** u8: 1 when it is the head of a loop; u8: 1 when two forward edges meet in it. */
+export const B_HEADER = 5;
+export const B_MERGE = 6;
+/** u8: a call in it (no register survives in a local), a call or system instruction (no register is dirty behind it). */
+export const B_CALLS = 7;
+export const B_CLEARS = 8;
+/** i16: taken and fallthrough successors; -1: the edge leaves the region. */
+export const B_TAKEN = 10;
+export const B_NEXT = 12;
+/** u16 place in reverse postorder; i16 immediate dominator; i16 first child and next sibling among merge nodes. */
+export const B_ORDER = 14;
+export const B_IDOM = 16;
+export const B_CHILD = 18;
+export const B_SIBLING = 20;
+/** i32: distance from the entry of what the taken and the fallthrough edge lead to. */
+export const B_TAKEN_AT = 24;
+export const B_NEXT_AT = 28;
+/** u64: read before written and before any call; written; written behind the last clear. */
+export const B_USES = 32;
+export const B_DEFS = 40;
+export const B_AFTER = 48;
+export const B_DIRTY_IN = 56;
+export const B_LIVE_IN = 64;
+export const B_LIVE_OUT = 72;
+const B_PREDS = 80;
+
+/** Goes on to B_NEXT. */
+export const END_FALL = 0;
+export const END_BRANCH = 1;
+export const END_JUMP = 2;
+export const END_JUMP_REG = 3;
+/** The last instruction is left to the interpreter. */
+export const END_LEAVE = 4;
+
+// ---- the region -----------------------------------------------------------------------------------------------------
+export let blockCount: i32 = 0;
+export let insnCount: i32 = 0;
+/** Halfword of the entry. */
+export let entry: i32 = 0;
+/** Registers that it touches. */
+export let usedRegisters: u64 = 0;
+export let hasAccess: bool = false;
+export let hasFp: bool = false;
+/** Pages it lies in: bit 0 own, 1 before, 2 behind; and the bytes covered in each. */
+export let pages: i32 = 0;
+
+let first: i32 = 0;
+let end: i32 = 0;
+/** Code pages of the hart that asked, in the order of the copy. */
+let page0: usize = 0;
+let page1: usize = 0;
+let page2: usize = 0;
+
+// @ts-ignore: decorator
+@inline
+export function slotAt(h: i32): usize {
+  return W_SLOTS + (<usize>h << 4);
+}
+// @ts-ignore: decorator
+@inline
+export function blockAt(index: i32): usize {
+  return W_BLOCKS + index * BLOCK_SIZE;
+}
+// @ts-ignore: decorator
+@inline
+function metaOf(slot: usize): u32 {
+  return load<u16>(META + (<usize>load<u16>(slot) << 1));
+}
+// @ts-ignore: decorator
+@inline
+export function kindAt(h: i32): i32 {
+  return metaOf(slotAt(h)) & 7;
+}
+export function usesFp(h: i32): bool {
+  return metaOf(slotAt(h)) >> 8 != 0;
+}
+/** Halfwords of the instruction. */
+// @ts-ignore: decorator
+@inline
+export function lengthAt(h: i32): i32 {
+  return metaOf(slotAt(h)) & 8 ? 2 : 1;
+}
+/** Distance in bytes from the entry. */
+// @ts-ignore: decorator
+@inline
+export function distance(h: i32): i32 {
+  return (h - entry) << 1;
+}
+
+/** x1 and x5 are the link registers of the calling convention's hints (unprivileged manual 2.5.1). */
+// @ts-ignore: decorator
+@inline
+function isLink(offset: u32): bool {
+  return offset == 8 || offset == 40;
+}
+export function isCall(h: i32): bool {
+  const kind = kindAt(h);
+  return (kind == KIND_JUMP || kind == KIND_JUMP_REG) && isLink(load<u16>(slotAt(h), 2));
+}
+export function isReturn(h: i32): bool {
+  const slot = slotAt(h);
+  return load<u16>(slot, 2) == 0x100 && isLink(load<u16>(slot, 4)) && load<i32>(slot, 8) == 0;
+}
+
+export function readsOf(h: i32): u64 {
+  const slot = slotAt(h);
+  const meta = metaOf(slot);
+  let mask: u64 = 0;
+  if (meta & 32) mask |= registerBit(load<u16>(slot, 4));
+  if (meta & 64) mask |= registerBit(load<u16>(slot, 6));
+  if (meta & 128) mask |= registerBit(load<u16>(slot, 10));
+  return mask;
+}
+export function writesOf(h: i32): u64 {
+  const slot = slotAt(h);
+  return metaOf(slot) & 16 ? registerBit(load<u16>(slot, 2)) : 0;
+}
+
+function pageOf(h: i32): usize {
+  return h < 2048 ? page0 : h < 4096 ? page1 : page2;
+}
+
+/** Whether there is an instruction that the interpreter has come to. */
+function executed(h: i32): bool {
+  if (<u32>h >= <u32>HALFWORDS) return false;
+  const page = pageOf(h);
+  return page != 0 && load<u16>(page + ((<usize>h & 2047) << 4)) != 0;
+}
+
+/** Decodes the instruction at h; false when part of it is out of reach. */
+function decode(h: i32): bool {
+  const low: u32 = load<u16>(W_PAGES + (<usize>h << 1));
+  if ((low & 3) != 3) {
+    decodeNarrow(slotAt(h), low, 0, false);
+    return true;
+  }
+  if (h + 1 >= HALFWORDS || pageOf(h + 1) == 0) return false;
+  decodeWide(slotAt(h), low | (<u32>load<u16>(W_PAGES + (<usize>(h + 1) << 1)) << 16), 0, false);
+  return true;
+}
+
+/** Copies a code page's bytes; false when it has changed meanwhile. */
+function copyPage(page: usize, version: u32, to: usize): bool {
+  if (page == 0) return true;
+  if (atomic.load<u32>(page + PAGE_VERSION) != version) return false;
+  memory.copy(to, page + PAGE_COPY, 4096);
+  return atomic.load<u32>(page + PAGE_VERSION) == version;
+}
+
+// ---- discovery --------------------------------------------------------------------------------------------------
+
+let stack: usize = W_STACK;
+
+function visitLater(h: i32): void {
+  const flags = load<u8>(W_VISIT + h);
+  if (flags & LEADER) return;
+  store<u8>(W_VISIT + h, flags | LEADER);
+  store<u16>(stack, <u16>h);
+  stack += 2;
+}
+
+function cover(h: i32): void {
+  first = min(first, h);
+  end = max(end, h + lengthAt(h));
+}
+
+/** Marks what is reached from the entry. */
+function discover(): void {
+  stack = W_STACK;
+  visitLater(entry);
+  while (stack != W_STACK) {
+    stack -= 2;
+    let h: i32 = load<u16>(stack);
+    for (;;) {
+      const flags = load<u8>(W_VISIT + h);
+      if (flags & VISITED) {
+        store<u8>(W_VISIT + h, flags | LEADER);
+        break;
+      }
+      if (insnCount >= MAX_INSNS || !decode(h)) break;
+      store<u8>(W_VISIT + h, flags | VISITED);
+      insnCount++;
+      cover(h);
+      const kind = kindAt(h);
+      if (kind == KIND_LEAVE) break;
+      const next = h + lengthAt(h);
+      if (!isCall(h)) {
+        if (kind == KIND_BRANCH || kind == KIND_JUMP) {
+          if (kind == KIND_JUMP && load<u16>(slotAt(h), 2) != 0x100) break;
+          const target = h + (load<i32>(slotAt(h), 8) >> 1);
+          if (executed(target)) visitLater(target);
+          if (kind == KIND_JUMP) break;
+          if (executed(next)) visitLater(next);
+          break;
+        }
+        if (kind == KIND_JUMP_REG) break;
+      }
+      if (!executed(next)) break;
+      h = next;
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function isVisited(h: i32): bool {
+  return <u32>h < <u32>HALFWORDS && (load<u8>(W_VISIT + h) & VISITED) != 0;
+}
+
+/** Makes the block that begins at h. */
+function makeBlock(start: i32): void {
+  const block = blockAt(blockCount);
+  memory.fill(block, 0, BLOCK_SIZE);
+  store<u16>(W_BLOCK_OF + (<usize>start << 1), <u16>blockCount);
+  blockCount++;
+  store<u16>(block, <u16>start, B_START);
+  store<i16>(block, -1, B_TAKEN);
+  store<i16>(block, -1, B_NEXT);
+  store<i16>(block, -1, B_IDOM);
+  store<i16>(block, -1, B_CHILD);
+  store<i16>(block, -1, B_SIBLING);
+  let uses: u64 = 0;
+  let defs: u64 = 0;
+  let after: u64 = 0;
+  let calls = false;
+  let h = start;
+  for (;;) {
+    const kind = kindAt(h);
+    const reads = readsOf(h);
+    const writes = writesOf(h);
+    usedRegisters |= reads | writes;
+    if (kind == KIND_ACCESS) hasAccess = true;
+    if (usesFp(h)) hasFp = true;
+    if (!calls) uses |= reads & ~defs;
+    defs |= writes;
+    after |= writes;
+    const next = h + lengthAt(h);
+    let ends = false;
+    if (isCall(h)) {
+      calls = true;
+      after = 0;
+      store<u8>(block, 1, B_CALLS);
+      store<u8>(block, 1, B_CLEARS);
+    } else if (kind == KIND_SYSTEM) {
+      after = 0;
+      store<u8>(block, 1, B_CLEARS);
+    } else if (kind == KIND_BRANCH || (kind == KIND_JUMP && load<u16>(slotAt(h), 2) == 0x100)) {
+      store<u8>(block, kind == KIND_BRANCH ? END_BRANCH : END_JUMP, B_END);
+      const offset = load<i32>(slotAt(h), 8);
+      store<i32>(block, distance(h) + offset, B_TAKEN_AT);
+      // Provisionally the halfword; link() makes it a block.
+      const target = h + (offset >> 1);
+      store<i16>(block, isVisited(target) ? <i16>target : -1, B_TAKEN);
+      ends = true;
+    } else if (kind == KIND_JUMP_REG && load<u16>(slotAt(h), 2) == 0x100) {
+      store<u8>(block, END_JUMP_REG, B_END);
+      ends = true;
+    } else if (kind == KIND_LEAVE || kind == KIND_JUMP || kind == KIND_JUMP_REG) {
+      store<u8>(block, END_LEAVE, B_END);
+      ends = true;
+    }
+    store<i32>(block, (next - entry) << 1, B_NEXT_AT);
+    const there = isVisited(next);
+    if (ends || !there || load<u8>(W_VISIT + next) & LEADER) {
+      const end = load<u8>(block, B_END);
+      if (there && (end == END_FALL || end == END_BRANCH)) store<i16>(block, <i16>next, B_NEXT);
+      break;
+    }
+    h = next;
+  }
+  store<u16>(block, <u16>h, B_LAST);
+  store<u64>(block, uses, B_USES);
+  store<u64>(block, defs, B_DEFS);
+  store<u64>(block, after, B_AFTER);
+}
+
+/** Halfwords of successors become blocks. */
+function link(): void {
+  for (let i = 0; i < blockCount; i++) {
+    const block = blockAt(i);
+    const taken = load<i16>(block, B_TAKEN);
+    if (taken >= 0) store<i16>(block, <i16>load<u16>(W_BLOCK_OF + (<usize>taken << 1)), B_TAKEN);
+    const next = load<i16>(block, B_NEXT);
+    if (next >= 0) store<i16>(block, <i16>load<u16>(W_BLOCK_OF + (<usize>next << 1)), B_NEXT);
+  }
+}
+
+// ---- order, dominators, loops -----------------------------------------------------------------------------------
+
+let orderNext: i32 = 0;
+
+/** Postorder from the back of W_ORDER: what is left there is reverse postorder. */
+function visitBlock(index: i32): void {
+  const block = blockAt(index);
+  store<u16>(block, 0xffff, B_ORDER);
+  const taken = load<i16>(block, B_TAKEN);
+  if (taken >= 0 && load<u16>(blockAt(taken), B_ORDER) == 0) visitBlock(taken);
+  const next = load<i16>(block, B_NEXT);
+  if (next >= 0 && load<u16>(blockAt(next), B_ORDER) == 0) visitBlock(next);
+  orderNext--;
+  store<u16>(W_ORDER + (orderNext << 1), <u16>index);
+}
+
+// @ts-ignore: decorator
+@inline
+export function ordered(place: i32): i32 {
+  return load<u16>(W_ORDER + (<usize>place << 1));
+}
+// @ts-ignore: decorator
+@inline
+export function placeOf(index: i32): i32 {
+  return load<u16>(blockAt(index), B_ORDER);
+}
+
+function intersect(a: i32, b: i32): i32 {
+  while (a != b) {
+    while (placeOf(a) > placeOf(b)) a = load<i16>(blockAt(a), B_IDOM);
+    while (placeOf(b) > placeOf(a)) b = load<i16>(blockAt(b), B_IDOM);
+  }
+  return a;
+}
+
+function dominates(a: i32, b: i32): bool {
+  while (placeOf(b) > placeOf(a)) b = load<i16>(blockAt(b), B_IDOM);
+  return a == b;
+}
+
+let changed: bool = false;
+
+function dominateEdge(from: i32, to: i32): void {
+  if (to <= 0) return;
+  const block = blockAt(to);
+  const old = load<i16>(block, B_IDOM);
+  const better = old < 0 ? from : intersect(from, old);
+  if (better == old) return;
+  store<i16>(block, <i16>better, B_IDOM);
+  changed = true;
+}
+
+/** An edge's part in loops and merges; false: it enters a loop elsewhere than at its head, and must leave the region. */
+function classifyEdge(from: i32, to: i32): bool {
+  const block = blockAt(to);
+  if (placeOf(to) <= placeOf(from)) {
+    if (!dominates(to, from)) return false;
+    store<u8>(block, 1, B_HEADER);
+    return true;
+  }
+  const preds = load<u16>(block, B_PREDS) + 1;
+  store<u16>(block, <u16>preds, B_PREDS);
+  if (preds > 1) store<u8>(block, 1, B_MERGE);
+  return true;
+}
+
+function shape(): void {
+  // Blocks nothing leads to (their only way was cut) keep order 0 and are not emitted; block 0 is the entry.
+  orderNext = blockCount;
+  visitBlock(0);
+  const unreached = orderNext;
+  const reached = blockCount - unreached;
+  if (unreached > 0) memory.copy(W_ORDER, W_ORDER + (<usize>unreached << 1), <usize>reached << 1);
+  blockCount = reached;
+  for (let place = 0; place < reached; place++) store<u16>(blockAt(ordered(place)), <u16>place, B_ORDER);
+
+  store<i16>(blockAt(0), 0, B_IDOM);
+  do {
+    changed = false;
+    for (let place = 0; place < reached; place++) {
+      const from = ordered(place);
+      dominateEdge(from, load<i16>(blockAt(from), B_TAKEN));
+      dominateEdge(from, load<i16>(blockAt(from), B_NEXT));
+    }
+  } while (changed);
+
+  for (let place = 0; place < reached; place++) {
+    const from = ordered(place);
+    const block = blockAt(from);
+    const taken = load<i16>(block, B_TAKEN);
+    if (taken >= 0 && !classifyEdge(from, taken)) store<i16>(block, -1, B_TAKEN);
+    const next = load<i16>(block, B_NEXT);
+    if (next >= 0 && !classifyEdge(from, next)) store<i16>(block, -1, B_NEXT);
+  }
+  // Merge nodes under their dominators, the last in order first.
+  for (let place = 1; place < reached; place++) {
+    const index = ordered(place);
+    const block = blockAt(index);
+    if (load<u8>(block, B_MERGE) == 0) continue;
+    const parent = blockAt(load<i16>(block, B_IDOM));
+    store<i16>(block, load<i16>(parent, B_CHILD), B_SIBLING);
+    store<i16>(parent, <i16>index, B_CHILD);
+  }
+}
+
+// ---- registers --------------------------------------------------------------------------------------------------
+
+function dirtyOut(block: usize): u64 {
+  const after = load<u64>(block, B_AFTER);
+  return load<u8>(block, B_CLEARS) ? after : after | load<u64>(block, B_DIRTY_IN);
+}
+
+function flowDirty(to: i32, mask: u64): void {
+  if (to < 0) return;
+  const block = blockAt(to);
+  const old = load<u64>(block, B_DIRTY_IN);
+  if ((old | mask) == old) return;
+  store<u64>(block, old | mask, B_DIRTY_IN);
+  changed = true;
+}
+
+function liveInOf(index: i32): u64 {
+  return index < 0 ? 0 : load<u64>(blockAt(index), B_LIVE_IN);
+}
+
+/**
+ * Which registers may be dirty, and which locals must be valid. Every way out of a block writes back what may be dirty, on whatever
+ * path it came: what is dirty at a block's start counts as read there.
+ */
+function flow(): void {
+  do {
+    changed = false;
+    for (let place = 0; place < blockCount; place++) {
+      const block = blockAt(ordered(place));
+      const mask = dirtyOut(block);
+      flowDirty(load<i16>(block, B_TAKEN), mask);
+      flowDirty(load<i16>(block, B_NEXT), mask);
+    }
+  } while (changed);
+  do {
+    changed = false;
+    for (let place = blockCount - 1; place >= 0; place--) {
+      const block = blockAt(ordered(place));
+      const liveOut = liveInOf(load<i16>(block, B_TAKEN)) | liveInOf(load<i16>(block, B_NEXT));
+      store<u64>(block, liveOut, B_LIVE_OUT);
+      let live = load<u64>(block, B_USES) | load<u64>(block, B_DIRTY_IN);
+      if (!load<u8>(block, B_CALLS)) live |= liveOut & ~load<u64>(block, B_DEFS);
+      if (live == load<u64>(block, B_LIVE_IN)) continue;
+      store<u64>(block, live, B_LIVE_IN);
+      changed = true;
+    }
+  } while (changed);
+}
+
+/** Bytes covered in a page (0 before, 1 own, 2 behind) as first << 16 | end; 0: none. */
+export function covered(page: i32): u32 {
+  let low = -1;
+  let high = 0;
+  const from = max(first, page << 11);
+  const to = min(end, (page + 1) << 11);
+  for (let h = from; h < to; h++) {
+    if (!isVisited(h)) continue;
+    if (low < 0) low = h;
+    high = h + lengthAt(h);
+  }
+  // The second half of an instruction that began in the page before.
+  if (page > 0 && isVisited((page << 11) - 1) && lengthAt((page << 11) - 1) == 2) {
+    low = page << 11;
+    high = max(high, low + 1);
+  }
+  if (low < 0) return 0;
+  return (<u32>((low & 2047) << 1) << 16) | <u32>((min(high, (page + 1) << 11) - (page << 11)) << 1);
+}
+
+/**
+ * Builds the region of a request (abi.ts).
+ * @returns false when there is nothing to translate there
+ */
+export function buildRegion(request: usize): bool {
+  const va = load<u64>(request);
+  page1 = load<u32>(request, 8);
+  page0 = load<u32>(request, 12);
+  page2 = load<u32>(request, 16);
+  if (page1 == 0) return false;
+  if (!copyPage(page1, load<u32>(request, 20), W_PAGES + 4096)) return false;
+  if (!copyPage(page0, load<u32>(request, 24), W_PAGES)) page0 = 0;
+  if (!copyPage(page2, load<u32>(request, 28), W_PAGES + 8192)) page2 = 0;
+  entry = 2048 + <i32>((va & 4095) >> 1);
+  memory.fill(W_VISIT, 0, HALFWORDS);
+  insnCount = 0;
+  blockCount = 0;
+  usedRegisters = 0;
+  hasAccess = false;
+  hasFp = false;
+  first = HALFWORDS;
+  end = 0;
+  if (!executed(entry)) return false;
+  discover();
+  if (!isVisited(entry)) return false;
+  const kind = kindAt(entry);
+  if (kind == KIND_LEAVE || (kind == KIND_JUMP && !isCall(entry) && load<u16>(slotAt(entry), 2) != 0x100)) return false;
+  if (kind == KIND_JUMP_REG && !isCall(entry) && load<u16>(slotAt(entry), 2) != 0x100) return false;
+  makeBlock(entry);
+  for (let h = first; h < end; h++) {
+    if (h == entry || (load<u8>(W_VISIT + h) & (VISITED | LEADER)) != (VISITED | LEADER)) continue;
+    if (blockCount == MAX_BLOCKS) return false;
+    makeBlock(h);
+  }
+  link();
+  shape();
+  flow();
+  pages = 1 | (covered(0) ? 2 : 0) | (covered(2) ? 4 : 0);
+  return true;
+}
