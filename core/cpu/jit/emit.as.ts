@@ -11,7 +11,7 @@ import {
   TYPE_JIT_SYSTEM, TYPE_REGION,
 } from '../generated/translate.as';
 import { MS_FS } from '../state.as';
-import { W_HINTS, W_HINTS_END, W_LOCAL } from './work.as';
+import { W_CHAIN, W_HINTS, W_HINTS_END, W_LOCAL } from './work.as';
 
 // Locals: parameters, temporaries, then the registers that the region uses.
 export const LOCAL_BLOCK = 0;
@@ -149,7 +149,7 @@ export function openIf(type: i32): void {
   op(0x04);
   op(type);
 }
-/** An \`if\` whose condition is nearly always true. */
+/** An `if` whose condition is nearly always true. */
 export function openLikely(type: i32): void {
   hint(1);
   openIf(type);
@@ -163,10 +163,6 @@ export function elseIf(): void {
 }
 export function closeIf(): void {
   op(0x0b);
-}
-export function unlikelyBranch(depth: i32): void {
-  op(0x0d);
-  uleb(depth);
 }
 
 // ---- the current instruction ------------------------------------------------------------------------------------
@@ -295,17 +291,68 @@ export function emitExit(at: i32): void {
   op(0x0f);
 }
 
-/** Behind a helper that may have raised an exception for the instruction at \`at\`. */
-export function faultCheck(at: i32): void {
-  blockLoad(I32_LOAD, 2, H_JIT_FAULT);
-  openUnlikely();
-  writeBack(dirty);
-  addCount(retired);
-  pcConst(at);
+// ---- ways out on a fault ------------------------------------------------------------------------------------------
+//
+// Between two points at which nothing is dirty the set of dirty registers only grows. So the ways out of all accesses in between are
+// one chain: each enters it where what is dirty there has to be written, and falls through to the rest.
+
+/** Different sets of dirty registers at accesses of the open chain, and the one that is current. */
+let chainLength: i32 = 0;
+let chainAt: i32 = 0;
+
+/** Opens a chain for accesses whose dirty sets (u64 each) have been put at W_CHAIN. */
+export function openChain(length: i32): void {
+  chainLength = length;
+  chainAt = 0;
+  for (let i = 0; i <= length && length > 0; i++) {
+    op(0x02);
+    op(VOID);
+  }
+}
+
+export function closeChain(): void {
+  if (chainLength == 0) return;
+  op(0x0c);
+  uleb(chainLength);
+  for (let i = chainLength - 1; i >= 0; i--) {
+    closeIf();
+    const below = i > 0 ? load<u64>(W_CHAIN + (<usize>(i - 1) << 3)) : 0;
+    writeBack(load<u64>(W_CHAIN + (<usize>i << 3)) & ~below);
+  }
+  localGet(LOCAL_BLOCK);
+  blockLoad(I64_LOAD, 3, H_INSTRET);
+  localGet(LOCAL_COUNT);
+  op(0x7c);
+  localGet(LOCAL_TEMP);
+  i32Const(16);
+  op(0x76);
+  op(0xad);
+  op(0x7c);
+  access(I64_STORE, 3, H_INSTRET);
+  localGet(LOCAL_PC);
+  localGet(LOCAL_TEMP);
+  op(0xc1);
+  op(0xac);
+  op(0x7c);
   i64Const(1);
   op(0x84);
   op(0x0f);
   closeIf();
+  chainLength = 0;
+}
+
+/**
+ * Behind a helper that may have raised an exception for the instruction at `at`.
+ * @param nested labels that are open inside the chain's
+ */
+export function faultCheck(at: i32, nested: i32): void {
+  while (load<u64>(W_CHAIN + (<usize>chainAt << 3)) != dirty) chainAt++;
+  i32Const((retired << 16) | (at & 0xffff));
+  localSet(LOCAL_TEMP);
+  blockLoad(I32_LOAD, 2, H_JIT_FAULT);
+  hint(0);
+  op(0x0d);
+  uleb(chainLength - 1 - chainAt + nested);
 }
 
 export function callHelper(index: i32, type: i32): void {
@@ -352,7 +399,7 @@ export function fpCheck(at: i32): void {
   closeIf();
 }
 
-/** Leaves at \`at\` when the hart is wanted elsewhere. */
+/** Leaves at `at` when the hart is wanted elsewhere. */
 export function pollCheck(at: i32): void {
   blockLoad(I32_LOAD, 2, H_POLL);
   openUnlikely();
@@ -430,7 +477,7 @@ export function emitLoad(slot: usize, at: i32, bytes: i32, isSigned: bool, box: 
   callHelper(HELPER_JIT_LOAD, TYPE_JIT_LOAD);
   if (isSigned && bytes != 8) op(bytes == 4 ? 0xc4 : bytes == 2 ? 0xc3 : 0xc2);
   if (whole) op(0xbf);
-  faultCheck(at);
+  faultCheck(at, 1);
   closeIf();
   if (whole) {
     setF(rd);
@@ -462,7 +509,7 @@ export function emitStore(slot: usize, at: i32, bytes: i32): void {
   i32Const(bytes);
   getReg(rs2);
   callHelper(HELPER_JIT_STORE, TYPE_JIT_STORE);
-  faultCheck(at);
+  faultCheck(at, 1);
   closeIf();
 }
 
@@ -474,12 +521,12 @@ export function beginAtomic(slot: usize): void {
 }
 export function endAtomic(slot: usize, at: i32): void {
   localSet(LOCAL_VA);
-  faultCheck(at);
+  faultCheck(at, 0);
   localGet(LOCAL_VA);
   setReg(load<u16>(slot, 2));
 }
 
-/** A CSR instruction or the like, done by the engine; \`after\`: distance of the next instruction. */
+/** A CSR instruction or the like, done by the engine; `after`: distance of the next instruction. */
 export function emitSystem(slot: usize, at: i32, after: i32): void {
   writeBack(dirty);
   addCount(retired + 1);

@@ -18,7 +18,7 @@ import { probeFma } from '../fpu/arith.as';
 import * as e from './emit.as';
 import * as r from './region.as';
 import {
-  W_FUNCTIONS, W_HINTS, W_LABELS, W_LIVE, W_LOCAL, W_PAGES, W_RECORDS, W_RECORDS_END, W_STACK,
+  W_CHAIN, W_FUNCTIONS, W_HINTS, W_LABELS, W_LIVE, W_LOCAL, W_PAGES, W_RECORDS, W_RECORDS_END, W_STACK,
 } from './work.as';
 
 /** Function index of the module's own lookup; regions follow. */
@@ -137,6 +137,23 @@ function noteLiveness(block: usize): void {
   }
 }
 
+/** Opens the chain of faults for the instructions from h up to the next that leaves nothing dirty. */
+function openChain(h: i32, last: i32): void {
+  let length = 0;
+  let dirty = e.dirty;
+  for (; ; h += r.lengthAt(h)) {
+    const kind = r.kindAt(h);
+    if (r.isCall(h) || kind == KIND_SYSTEM) break;
+    if (kind == KIND_ACCESS && (length == 0 || load<u64>(W_CHAIN + (<usize>(length - 1) << 3)) != dirty)) {
+      store<u64>(W_CHAIN + (<usize>length << 3), dirty);
+      length++;
+    }
+    if (h == last) break;
+    dirty |= r.writesOf(h);
+  }
+  e.openChain(length);
+}
+
 /** The block's instructions, without what ends it. */
 function emitBody(block: usize): void {
   e.setDirty(load<u64>(block, r.B_DIRTY_IN));
@@ -145,15 +162,20 @@ function emitBody(block: usize): void {
   if (load<u8>(block, r.B_CALLS)) noteLiveness(block);
   const end = load<u8>(block, r.B_END);
   const last: i32 = load<u16>(block, r.B_LAST);
-  for (let h: i32 = load<u16>(block, r.B_START); ; h += r.lengthAt(h)) {
-    if (h == last && end != r.END_FALL) return;
+  let h: i32 = load<u16>(block, r.B_START);
+  openChain(h, last);
+  for (; ; h += r.lengthAt(h)) {
+    if (h == last && end != r.END_FALL) break;
     const slot = r.slotAt(h);
     const at = r.distance(h);
     const kind = r.kindAt(h);
-    if (r.isCall(h)) emitCall(h);
-    else if (kind == KIND_SYSTEM) {
-      e.emitSystem(slot, at, at + (r.lengthAt(h) << 1));
-      reloadState();
+    if (r.isCall(h) || kind == KIND_SYSTEM) {
+      e.closeChain();
+      if (kind == KIND_SYSTEM) {
+        e.emitSystem(slot, at, at + (r.lengthAt(h) << 1));
+        reloadState();
+      } else emitCall(h);
+      if (h != last) openChain(h + r.lengthAt(h), last);
     } else {
       if (r.usesFp(h) && !fpChecked) {
         e.fpCheck(at);
@@ -163,8 +185,9 @@ function emitBody(block: usize): void {
       else emitInsn(slot, at);
       e.setRetired(e.retired + 1);
     }
-    if (h == last) return;
+    if (h == last) break;
   }
+  e.closeChain();
 }
 
 /** Out of the region, to the region at a distance if there is one, else to the interpreter. */
@@ -239,7 +262,7 @@ function emitEnd(index: i32): void {
   emitEdge(index, load<i16>(block, r.B_NEXT), load<i32>(block, r.B_NEXT_AT));
 }
 
-/** A block with the merge nodes that follow it; \`child\`: the first of them. */
+/** A block with the merge nodes that follow it; `child`: the first of them. */
 function emitWithin(index: i32, child: i32): void {
   if (child >= 0) {
     e.op(0x02);
@@ -301,7 +324,7 @@ function declareLocals(): void {
   }
 }
 
-/** Declines unless the page \`delta\` bytes from the entry's is there and as it was. \`which\`: 0 before, 1 behind. */
+/** Declines unless the page `delta` bytes from the entry's is there and as it was. `which`: 0 before, 1 behind. */
 function emitGuard(delta: i32, which: i32, fn: i32): void {
   // LOCAL_VA = the page's address; LOCAL_ENTRY = its ITLB entry, relative to H_ITLB.
   e.localGet(e.LOCAL_PC);

@@ -23,6 +23,8 @@ export const W_LABELS: usize = TRANSLATOR_WORK + 0x39000;
 export const W_LOCAL: usize = TRANSLATOR_WORK + 0x41000;
 /** u64 a halfword: registers that live on behind the call there. */
 export const W_LIVE: usize = TRANSLATOR_WORK + 0x42000;
+/** u64 each: sets of dirty registers at the accesses of a chain. */
+export const W_CHAIN: usize = TRANSLATOR_WORK + 0x1d800;
 /** 16 bytes a function: address and size of its body, its first hint, spare. */
 export const W_FUNCTIONS: usize = TRANSLATOR_WORK + 0x4e000;
 /** u32 x 2 a hint: offset in the function's body, likely. */
