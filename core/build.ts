@@ -3,18 +3,18 @@
  * then compiles the AssemblyScript sources into dist/engine.wasm and dist/translator.wasm. Skips what is up to date. Run by the set-up with our own Node.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RAM_OFFSET, STATIC_BASE } from './worker/layout.ts';
 import { printDecoder } from './cpu/gen/decode.ts';
 import { printInterpreter } from './cpu/gen/interp.ts';
 import { printHelpers } from './cpu/gen/jit-helpers.ts';
+import { printTranslator } from './cpu/gen/translate.ts';
 import { TRANSLATOR_STATICS } from './cpu/jit/abi.ts';
 
 const core = dirname(fileURLToPath(import.meta.url));
 const root = dirname(core);
-const TRANSLATOR_PRINTER: string = './cpu/gen/translate.ts';
 const GENERATED = join(core, 'cpu/generated');
 
 function sources(folder: string): string[] {
@@ -103,12 +103,8 @@ export async function buildEngine(folder: string): Promise<void> {
   writeIfChanged(join(GENERATED, 'interp.as.ts'), printInterpreter());
   writeIfChanged(join(GENERATED, 'jit-helpers.as.ts'), printHelpers());
   await compile('engine.as.ts', join(folder, 'engine.wasm'), ENGINE_OPTIONS);
-  // The lead's side: not there until the translator is.
-  if (existsSync(join(core, 'translator.as.ts'))) {
-    const { printTranslator } = (await import(TRANSLATOR_PRINTER)) as { printTranslator: () => string };
-    writeIfChanged(join(GENERATED, 'translate.as.ts'), printTranslator());
-    await compile('translator.as.ts', join(folder, 'translator.wasm'), TRANSLATOR_OPTIONS);
-  }
+  writeIfChanged(join(GENERATED, 'translate.as.ts'), printTranslator());
+  await compile('translator.as.ts', join(folder, 'translator.wasm'), TRANSLATOR_OPTIONS);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
@@ -118,6 +114,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   let old = '';
   try {
     readFileSync(out);
+    readFileSync(join(root, 'dist/translator.wasm'));
     old = readFileSync(stamp, 'utf8');
   } catch {
     // Not built yet.

@@ -61,20 +61,38 @@ export async function instantiateHartEngine(
   return { engine: exports as unknown as Engine, table };
 }
 
-let compiled: Promise<WebAssembly.Module> | null = null;
+/** Modules that are in dist/, by name, each compiled once in a process; their code is shared by all threads. */
+const compiled = new Map<string, Promise<WebAssembly.Module>>();
 
-/** The engine, compiled once in a process; its code is shared by all threads. @throws RingsideError when it is not there */
-export function engineModule(): Promise<WebAssembly.Module> {
-  compiled ??= (async () => {
-    // From the sources it is in dist/; a packaged core lies beside it.
-    for (const url of [new URL('../dist/engine.wasm', import.meta.url), new URL('../engine.wasm', import.meta.url)]) {
-      try {
-        return await WebAssembly.compile(await readFile(url));
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      }
+async function compileBuilt(...places: URL[]): Promise<WebAssembly.Module> {
+  for (const url of places) {
+    try {
+      return await WebAssembly.compile(await readFile(url));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
-    throw new RingsideError('not-found', 'the engine (dist/engine.wasm) is not built. Run "npm run setup".');
-  })();
-  return compiled;
+  }
+  throw new RingsideError('not-found', 'the engine (in dist/) is not built. Run "npm run setup".');
+}
+
+function built(name: string, ...places: URL[]): Promise<WebAssembly.Module> {
+  let module = compiled.get(name);
+  if (module === undefined) compiled.set(name, (module = compileBuilt(...places)));
+  return module;
+}
+
+// From the sources they are in dist/; a packaged core lies beside them.
+
+/** The engine. @throws RingsideError when it is not there */
+export function engineModule(): Promise<WebAssembly.Module> {
+  return built('engine', new URL('../dist/engine.wasm', import.meta.url), new URL('../engine.wasm', import.meta.url));
+}
+
+/** The translator (core/translator.as.ts). @throws RingsideError when it is not there */
+export function translatorModule(): Promise<WebAssembly.Module> {
+  return built(
+    'translator',
+    new URL('../dist/translator.wasm', import.meta.url),
+    new URL('../translator.wasm', import.meta.url),
+  );
 }

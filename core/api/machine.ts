@@ -48,6 +48,8 @@ export const machineConfig = z.strictObject({
     .string()
     .refine((text) => !text.includes('\0'), 'must not have NUL characters')
     .default(''),
+  /** How guest code is executed: translated to WebAssembly where it is hot, or only interpreted. */
+  accel: z.enum(['jit', 'interp'], { error: 'must be jit or interp' }).default('jit'),
   drives: z.array(driveConfig).default([]),
   /** A virtio-console device (hvc0). */
   console: z.boolean().default(true),

@@ -2,11 +2,24 @@
  * The machine's harts and its clock: their workers, running and parking them, and the accesses they hand over to the
  * control thread.
  */
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, Worker } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
+import {
+  FN_FIRST,
+  FN_LIMIT,
+  H_JIT_THRESHOLD,
+  H_STAT_JIT_DECLINED,
+  H_STAT_JIT_ENTRIES,
+  JIT_WAKE,
+} from '../cpu/jit/abi.ts';
 import { errorLine, RingsideError } from '../errors.ts';
+import { translatorModule } from '../engine.ts';
 import type { Engine } from '../engine.ts';
 import type { ClockWorkerData } from '../worker/clock.ts';
 import type { HartWorkerData } from '../worker/hart.ts';
+import type { JitLimits, JitReport, JitWorkerData } from '../worker/jit-messages.ts';
+import { JitStats } from '../worker/jit-stats.ts';
+import type { JitStatistics } from '../worker/jit-stats.ts';
 import * as L from '../worker/layout.ts';
 import type { ControlPage } from './control-page.ts';
 
@@ -20,6 +33,19 @@ export interface DeviceAccess {
   write(address: number, size: number, value: bigint): void | Promise<void>;
 }
 
+/** How often the interpreter comes to a place before it is translated. */
+const JIT_THRESHOLD = 1000;
+/** Bytes of modules at which all translated code is dropped. */
+const JIT_MODULE_BYTES = 48 * 2 ** 20;
+
+/** The translator's settings. */
+export interface JitOptions extends Partial<JitLimits> {
+  /** 1 to 65535. */
+  threshold?: number;
+  /** The JIT worker; another one for tests of what surrounds the translator. */
+  worker?: URL;
+}
+
 export interface HartGroupOptions {
   control: ControlPage;
   engine: Engine;
@@ -27,6 +53,11 @@ export interface HartGroupOptions {
   memory: WebAssembly.Memory;
   harts: number;
   devices: DeviceAccess;
+  /** 'jit' by default. */
+  accel?: 'jit' | 'interp';
+  jit?: JitOptions;
+  /** Something the user should know. */
+  onMessage?: (text: string) => void;
   onCrash: (error: RingsideError) => void;
 }
 
@@ -35,6 +66,7 @@ export class HartGroup {
   readonly #workers: Worker[] = [];
   #parkedWaiters: (() => void)[] = [];
   #ended: Promise<void> | null = null;
+  #stats: JitStats | null = null;
 
   private constructor(options: HartGroupOptions) {
     this.#o = options;
@@ -48,9 +80,14 @@ export class HartGroup {
     control.store(L.CONTROL_BASE + L.CTL_CLOCK_PARKED, 1);
     const clock: ClockWorkerData = { module, memory };
     const started = [group.#spawn('clock', new URL('../worker/clock.ts', import.meta.url), clock)];
+    const ports = options.accel === 'interp' ? null : group.#startJit(await translatorModule(), started);
+    const threshold = ports === null ? 0 : (options.jit?.threshold ?? JIT_THRESHOLD);
     for (let hart = 0; hart < harts; hart++) {
-      const data: HartWorkerData = { module, memory, hart };
-      started.push(group.#spawn(`hart${hart}`, new URL('../worker/hart.ts', import.meta.url), data));
+      control.store(control.hart(hart) + H_JIT_THRESHOLD, threshold);
+      const jit = ports === null ? null : { port: ports[hart]!, stats: group.#stats!.buffer };
+      const data: HartWorkerData = { module, memory, hart, jit };
+      const entry = new URL('../worker/hart.ts', import.meta.url);
+      started.push(group.#spawn(`hart${hart}`, entry, data, jit === null ? [] : [jit.port]));
     }
     try {
       await Promise.all(started);
@@ -61,8 +98,41 @@ export class HartGroup {
     return group;
   }
 
-  #spawn(name: string, entry: URL, workerData: unknown): Promise<void> {
-    const worker = new Worker(entry, { name, workerData });
+  /** Starts the JIT worker. @returns the harts' ends of its channels */
+  #startJit(translator: WebAssembly.Module, started: Promise<void>[]): MessagePort[] {
+    const { memory, harts, jit = {}, onMessage } = this.#o;
+    const channels = this.#indices.map(() => new MessageChannel());
+    const ports = channels.map(({ port1 }) => port1);
+    this.#stats = new JitStats(harts);
+    const limits = {
+      moduleBytes: jit.moduleBytes ?? JIT_MODULE_BYTES,
+      regions: Math.min(jit.regions ?? FN_LIMIT, FN_LIMIT - FN_FIRST),
+    };
+    const data: JitWorkerData = { memory, harts, ports, stats: this.#stats.buffer, translator, limits };
+    started.push(this.#spawn('jit', jit.worker ?? new URL('../worker/jit.ts', import.meta.url), data, ports));
+    this.#workers.at(-1)!.on('message', (report: JitReport) => {
+      if (report !== 'ready') onMessage?.(report.message);
+    });
+    return channels.map(({ port2 }) => port2);
+  }
+
+  /** What the translator has done; null when harts only interpret. */
+  statistics(): JitStatistics | null {
+    const stats = this.#stats;
+    if (stats === null) return null;
+    const { control } = this.#o;
+    return {
+      ...stats.counters(),
+      harts: this.#indices.map((i) => ({
+        entries: Number(control.getU64(control.hart(i) + H_STAT_JIT_ENTRIES)),
+        declined: Number(control.getU64(control.hart(i) + H_STAT_JIT_DECLINED)),
+        ...stats.hart(i),
+      })),
+    };
+  }
+
+  #spawn(name: string, entry: URL, workerData: unknown, transferList: MessagePort[] = []): Promise<void> {
+    const worker = new Worker(entry, { name, workerData, transferList });
     this.#workers.push(worker);
     return new Promise((resolve, reject) => {
       worker.once('message', () => resolve());
@@ -163,6 +233,7 @@ export class HartGroup {
   async #end(): Promise<void> {
     const { control, engine } = this.#o;
     control.setRun(L.RUN_QUIT);
+    control.bump(JIT_WAKE);
     for (const i of this.#indices) {
       engine.kickHart(control.hart(i));
       // A hart that waits for an access must not wait for ever.

@@ -19,10 +19,12 @@ import type { HostSpec } from '../host/host.ts';
 import { createHost } from '../host/node-host.ts';
 import { createMachineMemory } from '../memory/create.ts';
 import type { MachineMemory } from '../memory/create.ts';
+import type { JitStatistics } from '../worker/jit-stats.ts';
 import * as L from '../worker/layout.ts';
 import { MachineConsole } from './console.ts';
 import { ControlPage } from './control-page.ts';
 import { HartGroup } from './hart-group.ts';
+import type { JitOptions } from './hart-group.ts';
 import { hartSnapshots } from './hart-snapshot.ts';
 import { Peripherals } from './peripherals.ts';
 import {
@@ -41,6 +43,8 @@ import { buildVirtFdt } from './virt-fdt.ts';
 export interface MachineOptions {
   /** The host: by default without the native addon. */
   host?: HostSpec;
+  /** Settings of the translator; for tests and measurements. */
+  jit?: JitOptions;
 }
 
 interface MachineEvents {
@@ -93,7 +97,7 @@ export class Machine extends EventEmitter<MachineEvents> {
    *
    * @throws RingsideError for whatever is wrong with the configuration or its files
    */
-  static async create(input: MachineConfigInput, { host = NO_ADDON }: MachineOptions = {}): Promise<Machine> {
+  static async create(input: MachineConfigInput, { host = NO_ADDON, jit }: MachineOptions = {}): Promise<Machine> {
     const config = parseConfig(input);
     const module = await engineModule();
     const { memory: ramSize, bios, kernel, initrd } = config;
@@ -103,7 +107,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     try {
       const engine = await instantiateEngine(module, memory.guest.memory);
       machine = new Machine(config, memory, engine, plan);
-      await machine.#build(module, host);
+      await machine.#build(module, host, jit);
       return machine;
     } catch (error) {
       if (machine === null) memory.close();
@@ -137,7 +141,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#test = new SifiveTest({ onExit: (exit, code) => this.#guestExit(exit, code) });
   }
 
-  async #build(module: WebAssembly.Module, host: HostSpec): Promise<void> {
+  async #build(module: WebAssembly.Module, host: HostSpec, jit?: JitOptions): Promise<void> {
     const wasm = this.#memory.guest.memory;
     const control = this.#control;
     control.store(L.CONTROL_BASE + L.CTL_HARTS, this.config.harts);
@@ -161,6 +165,9 @@ export class Machine extends EventEmitter<MachineEvents> {
       module,
       memory: wasm,
       harts: this.config.harts,
+      accel: this.config.accel,
+      ...(jit === undefined ? {} : { jit }),
+      onMessage: (text) => this.#say(text),
       devices: { read: (a, s) => this.#read(a, s), write: (a, s, v) => this.#write(a, s, v) },
       onCrash: (error) => this.#crash(error),
     });
@@ -433,6 +440,11 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   // ---- what it shows -------------------------------------------------------------------------------------------
+
+  /** What the translator has done; null when guest code is only interpreted. */
+  statistics(): JitStatistics | null {
+    return this.#harts.statistics();
+  }
 
   snapshot(): MachineSnapshot {
     const running = this.#runningSince === null ? 0 : monotonicNow() - this.#runningSince;

@@ -232,7 +232,7 @@ const STEPS = {
     name: 'engine',
     title: 'building the engine',
     files: () => importsOf('core/build.ts', ...filesUnder('core').filter((file) => file.endsWith('.as.ts'))),
-    outputs: () => ['dist/engine.wasm'],
+    outputs: () => ['dist/engine.wasm', 'dist/translator.wasm'],
     build: () => runScript('core/build.ts'),
   },
   app: {

@@ -6,7 +6,9 @@ import { engineModule, instantiateEngine, monotonicNow } from '../../core/engine
 import type { Engine } from '../../core/engine.ts';
 import { ControlPage } from '../../core/machine/control-page.ts';
 import { HartGroup } from '../../core/machine/hart-group.ts';
+import type { JitOptions } from '../../core/machine/hart-group.ts';
 import { MROM_PHYS, RAM_PHYS, TEST_PHYS, VIRTIO_SLOTS } from '../../core/machine/virt-map.ts';
+import type { JitStatistics } from '../../core/worker/jit-stats.ts';
 import * as L from '../../core/worker/layout.ts';
 import { Program, X } from './asm.ts';
 
@@ -16,7 +18,12 @@ export interface BareMetalOptions {
   /** Bytes. */
   ramSize?: number;
   harts?: number;
+  /** Default: RINGSIDE_ACCEL, else jit. */
+  accel?: 'jit' | 'interp';
+  jit?: JitOptions;
 }
+
+const ACCEL = process.env['RINGSIDE_ACCEL'] === 'interp' ? 'interp' : 'jit';
 
 /** What a hart is at, when it is parked. */
 export interface HartState {
@@ -28,6 +35,8 @@ export interface HartState {
 export class BareMetal implements AsyncDisposable {
   readonly harts: number;
   readonly ramSize: number;
+  /** What the user would have been told. */
+  readonly messages: string[] = [];
   readonly #memory: WebAssembly.Memory;
   readonly #control: ControlPage;
   readonly #engine: Engine;
@@ -46,7 +55,12 @@ export class BareMetal implements AsyncDisposable {
     this.#data = new DataView(memory.buffer);
   }
 
-  static async create({ ramSize = 32 * MIB, harts = 1 }: BareMetalOptions = {}): Promise<BareMetal> {
+  static async create({
+    ramSize = 32 * MIB,
+    harts = 1,
+    accel = ACCEL,
+    jit = {},
+  }: BareMetalOptions = {}): Promise<BareMetal> {
     const memory = new WebAssembly.Memory({ initial: (L.RAM_OFFSET + ramSize) / 65536, maximum: 65536, shared: true });
     const module = await engineModule();
     const engine = await instantiateEngine(module, memory);
@@ -63,6 +77,9 @@ export class BareMetal implements AsyncDisposable {
       module,
       memory,
       harts,
+      accel,
+      jit,
+      onMessage: (text) => bare.messages.push(text),
       devices: {
         read: () => 0,
         write: (address, _size, value) => {
@@ -123,6 +140,11 @@ export class BareMetal implements AsyncDisposable {
   writeU64(address: number | bigint, value: bigint): void {
     const { byteOffset } = this.ram(address, 8);
     this.#data.setBigUint64(byteOffset, BigInt.asUintN(64, value), true);
+  }
+
+  /** What the translator has done; null when harts only interpret. */
+  statistics(): JitStatistics | null {
+    return this.#group.statistics();
   }
 
   hart(index: number): HartState {

@@ -52,6 +52,8 @@ export const H_JIT_GUARDS = 0xa5c;
 export const H_JIT_THRESHOLD = 0xa60;
 /** i32 atomic: bumped by the JIT worker when it has posted a message to the hart's worker. H_POLL goes with it. */
 export const H_JIT_MAIL = 0xa64;
+/** i32 atomic: 1 from when the JIT worker has asked the hart to drop all regions until it has. Then JIT_WAKE is bumped. */
+export const H_JIT_FLUSHING = 0xa6c;
 /** u64 counters: regions entered by the interpreter; exceptions to that: declined. */
 export const H_STAT_JIT_ENTRIES = 0x868;
 export const H_STAT_JIT_DECLINED = 0x870;

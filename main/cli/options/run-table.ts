@@ -23,6 +23,7 @@ export interface RunDraft {
   initrd?: string;
   append?: string;
   bios?: string;
+  accel?: 'jit' | 'interp';
   drives: DriveOption[];
   devices: DeviceOption[];
   chardevs: ChardevOption[];
@@ -51,6 +52,7 @@ export interface RunOption {
 
 const MEMORY_KEYS = { size: size('m', 'guest RAM; without a unit, MiB') };
 const SMP_KEYS = { cpus: count('N', 1, 8, 'number of harts') };
+const ACCEL_KEYS = { accel: choice(['jit', 'interp'], 'how guest code is executed') };
 const MACHINE_KEYS = { type: choice(['virt'], "QEMU's riscv64 virt board") };
 const NAME_KEYS = { guest: text('NAME', 'name of the VM') };
 const GLOBAL_KEYS = {
@@ -148,6 +150,15 @@ export const RUN_OPTIONS: readonly RunOption[] = [
     help: 'the board; there is this one',
     apply(_draft, value) {
       parseList('-machine', value, MACHINE_KEYS, 'type');
+    },
+  },
+  {
+    names: ['-accel'],
+    argument: '[accel=]jit|interp',
+    section: 'Machine',
+    help: 'guest code: translated where it is hot, or only interpreted; default jit',
+    apply(draft, value) {
+      draft.accel = parseList('-accel', value, ACCEL_KEYS, 'accel').accel;
     },
   },
   {

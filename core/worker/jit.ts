@@ -1,0 +1,27 @@
+/** Entry point of the JIT worker: one a machine; translates guest code for all its harts. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { monotonicNow } from '../engine.ts';
+import type { JitReport, JitWorkerData } from './jit-messages.ts';
+import { JitService } from './jit-service.ts';
+import type { Translator } from './jit-service.ts';
+import { JitStats } from './jit-stats.ts';
+
+const { memory, harts, ports, stats, translator, limits } = workerData as JitWorkerData;
+const say = (report: JitReport) => parentPort?.postMessage(report);
+
+// It calls through no table.
+const table = new WebAssembly.Table({ element: 'anyfunc', initial: 1 });
+const { exports } = await WebAssembly.instantiate(translator, { env: { memory, now: monotonicNow, table } });
+const service = new JitService({
+  memory,
+  harts,
+  translator: exports as unknown as Translator,
+  limits,
+  stats: new JitStats(harts, stats),
+  post: (hart, mail) => ports[hart]!.postMessage(mail),
+  report: (message) => say({ message }),
+});
+say('ready');
+service.run();
+for (const port of ports) port.close();
+parentPort?.close();
