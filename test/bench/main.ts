@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- [SUITE...] [--json] [--samples N] [--kernel FILE --initrd FILE]`: our figures beside those of
- * qemu-system-riscv64, where that is installed.
+ * `npm run bench -- [SUITE...] [OPTION...]`: our figures beside those of qemu-system-riscv64, where that is installed.
+ * BENCHMARKS.md has the options.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -15,10 +15,13 @@ import { TABLE_HEAD, lineOf, tableLine } from './lib/report.ts';
 import type { Context, Suite } from './lib/suite.ts';
 import { blk } from './suites/blk.ts';
 import { boot } from './suites/boot.ts';
-import { cpu } from './suites/cpu.ts';
+import { CPU_ROWS, cpu } from './suites/cpu.ts';
+import { mips } from './suites/mips.ts';
 
-const SUITES: Record<string, Suite> = { cpu, boot, blk };
-const USAGE = `usage: npm run bench -- [${Object.keys(SUITES).join('|')}]... [--json] [--samples N] [--kernel FILE --initrd FILE]`;
+const SUITES: Record<string, Suite> = { cpu, mips, boot, blk };
+const USAGE =
+  `usage: npm run bench -- [${Object.keys(SUITES).join('|')}]... [--json] [--samples N] [--no-peer]\n` +
+  '       [--only ROW[,ROW...]] [--parts] [--kernel FILE --initrd FILE]';
 
 function usage(problem: string): never {
   process.stderr.write(`bench: ${problem}\n${USAGE}\n`);
@@ -29,6 +32,9 @@ function readArguments() {
   const options = {
     json: { type: 'boolean', default: false },
     samples: { type: 'string', default: '5' },
+    'no-peer': { type: 'boolean', default: false },
+    only: { type: 'string' },
+    parts: { type: 'boolean', default: false },
     kernel: { type: 'string' },
     initrd: { type: 'string' },
   } as const;
@@ -42,11 +48,18 @@ function readArguments() {
 const { values, positionals } = readArguments();
 const unknown = positionals.find((name) => !Object.hasOwn(SUITES, name));
 if (unknown !== undefined) usage(`there is no suite "${unknown}"`);
+const only = values.only?.split(',') ?? [];
+const unknownRow = only.find((row) => !CPU_ROWS.some(({ name }) => name === row));
+if (unknownRow !== undefined) {
+  usage(`the cpu suite has no row "${unknownRow}", but ${CPU_ROWS.map(({ name }) => name).join(', ')}`);
+}
+if (only.length > 0 && positionals.some((name) => name !== 'cpu')) usage('--only is for the cpu suite');
+const suites = positionals.length > 0 ? positionals : only.length > 0 ? ['cpu'] : Object.keys(SUITES);
 const samples = Number(values.samples);
 if (!Number.isInteger(samples) || samples < 1) usage(`--samples is a number above 0, not "${values.samples}"`);
 if ((values.kernel === undefined) !== (values.initrd === undefined)) usage('--kernel and --initrd go together');
 
-const peer = peerVersion();
+const peer = values['no-peer'] ? null : peerVersion();
 const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
@@ -58,7 +71,8 @@ const versions: Record<string, string> = {
   host: `${cpus()[0]?.model.trim() ?? process.arch}, ${cpus().length} CPUs`,
 };
 if (peer !== null) versions.qemu = peer;
-else process.stderr.write('bench: qemu-system-riscv64 is not installed, so there is nothing to compare with\n');
+else if (!values['no-peer'])
+  process.stderr.write('bench: qemu-system-riscv64 is not installed, so there is nothing to compare with\n');
 
 const scratch = mkdtempSync(path.join(tmpdir(), 'ringside-bench-'));
 process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
@@ -68,6 +82,8 @@ const printer = progressPrinter(process.stderr);
 const context: Context = {
   samples,
   peer: peer !== null,
+  only,
+  parts: values.parts,
   scratch,
   progress: (message) => printer.show({ message }),
   async guest() {
@@ -81,7 +97,7 @@ const context: Context = {
 };
 
 if (!values.json) process.stdout.write(`${TABLE_HEAD}\n`);
-for (const name of positionals.length > 0 ? positionals : Object.keys(SUITES)) {
+for (const name of suites) {
   try {
     const figures = await SUITES[name](context);
     printer.end();

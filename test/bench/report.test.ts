@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { OURS, PEER, benchNumbers } from './lib/emulators.ts';
+import { OURS, PEER, benchChecks, benchNumbers } from './lib/emulators.ts';
 import { lineOf, median, tableLine } from './lib/report.ts';
 
 test('median of odd and even numbers of samples', () => {
@@ -34,7 +34,7 @@ describe('a ratio above 1 is better than the peer', () => {
 });
 
 test('numbers are read from a console, whatever else is on it', () => {
-  const console = 'boot\r\nbench cpu instructions=12 ticks=3 check=af\r\n[ 1.0] bench x=9\r\nbench blk-read=1.5\r\r\n';
+  const console = 'boot\r\nbench mips instructions=12 ticks=3 check=af\r\n[ 1.0] bench x=9\r\nbench blk-read=1.5\r\r\n';
   expect([...benchNumbers(console)]).toEqual([
     ['instructions', 12],
     ['ticks', 3],
@@ -42,11 +42,22 @@ test('numbers are read from a console, whatever else is on it', () => {
   ]);
 });
 
+test('results are told from figures', () => {
+  const console =
+    'bench integer=0.5 integer.total=2 check=1709e79\r\n[ 2.0] bench calls=3 check=1\r\nbench pipe=4 check=9\r\r\n';
+  expect([...benchChecks(console)]).toEqual([
+    ['integer', '1709e79'],
+    ['pipe', '9'],
+  ]);
+  expect(benchNumbers(console).get('integer.total')).toBe(2);
+});
+
 test('both are given the same machine', () => {
-  const board = { memory: 64, bios: 'none' as const, kernel: 'K', initrd: 'I', append: 'a b', disk: 'd,1' };
+  const board = { memory: 64, harts: 2, bios: 'none' as const, kernel: 'K', initrd: 'I', append: 'a b', disk: 'd,1' };
   const [, ours] = OURS.command(board);
   const [program, peer] = PEER.command(board);
   expect(program).toBe('qemu-system-riscv64');
   expect(ours.slice(2)).toEqual(peer);
+  expect(peer.slice(4, 6)).toEqual(['-smp', '2']);
   expect(peer).toContain('file=d,,1,format=raw,if=none,id=disk0');
 });

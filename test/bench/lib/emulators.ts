@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url';
 export interface Board {
   /** MiB of RAM. */
   memory: number;
+  /** 1 unless said. */
+  harts?: number;
   bios: 'default' | 'none';
   kernel: string;
   initrd?: string;
@@ -23,8 +25,8 @@ const QEMU = 'qemu-system-riscv64';
 const CLI = fileURLToPath(new URL('../../../main/cli/main.ts', import.meta.url));
 
 /** Options that both understand. */
-function options({ memory, bios, kernel, initrd, append, disk }: Board): string[] {
-  const args = ['-M', 'virt', '-m', `${memory}M`, '-smp', '1', '-bios', bios, '-kernel', kernel, '-nographic'];
+function options({ memory, harts = 1, bios, kernel, initrd, append, disk }: Board): string[] {
+  const args = ['-M', 'virt', '-m', `${memory}M`, '-smp', `${harts}`, '-bios', bios, '-kernel', kernel, '-nographic'];
   args.push('-nodefaults', '-serial', 'mon:stdio', '-no-reboot', '-global', 'virtio-mmio.force-legacy=false');
   if (initrd !== undefined) args.push('-initrd', initrd);
   if (append !== undefined) args.push('-append', append);
@@ -80,6 +82,12 @@ export async function runBoard(emulator: Emulator, board: Board, markers: string
     throw new Error(`${program}: ${why}\n${messages}${output.slice(-2000)}`);
   }
   return { output, seconds };
+}
+
+/** The digests of results, `bench NAME=NUMBER ... check=HEX`, by the line's first name. */
+export function benchChecks(output: string): Map<string, string> {
+  const lines = output.matchAll(/^bench ([\w.-]+)=[^\r\n]* check=([0-9a-f]+)\r*$/gm);
+  return new Map([...lines].map(([, name, check]) => [name, check]));
 }
 
 /** The numbers of `bench NAME=NUMBER ...` lines on a console. */

@@ -2,10 +2,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { writeCpio } from '../../../main/guests/archive/cpio.ts';
 import { benchNumbers, runBoard } from '../lib/emulators.ts';
 import type { Figure } from '../lib/report.ts';
-import { type Context, compile, interleaved } from '../lib/suite.ts';
+import { type Context, compile, initrdWith, interleaved } from '../lib/suite.ts';
 
 const MIB = 2 ** 20;
 const DISK_MIB = 256;
@@ -24,10 +23,9 @@ export async function blk(context: Context): Promise<Figure[]> {
   const { kernel, initrd: base, append } = await context.guest();
   const program = path.join(context.scratch, 'blk');
   compile(['-O2', '-static', '-pthread', fileURLToPath(new URL('../guest/blk.c', import.meta.url)), '-o', program]);
-  // The kernel unpacks archives one after the other.
-  const extra = writeCpio([{ type: 'file', name: 'bench-blk', data: readFileSync(program), mode: 0o755 }]);
-  const initrd = path.join(context.scratch, 'initrd');
-  writeFileSync(initrd, Buffer.concat([readFileSync(base), extra]));
+  const initrd = initrdWith(context, base, [
+    { type: 'file', name: 'bench-blk', data: readFileSync(program), mode: 0o755 },
+  ]);
   const disk = path.join(context.scratch, 'disk.raw');
   writeFileSync(disk, Buffer.alloc(DISK_MIB * MIB, 0x5a));
 

@@ -1,31 +1,112 @@
-/** Speed of guest code: instructions a second on a bare-metal program (guest/cpu.c). */
+/** What the guest's programs get of the CPU: a row for each kind of work (guest/cpu), in the Debian guest. */
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { benchNumbers, runBoard } from '../lib/emulators.ts';
+import { type Board, type Emulator, benchChecks, benchNumbers, runBoard } from '../lib/emulators.ts';
 import type { Figure } from '../lib/report.ts';
-import { type Context, compile, interleaved } from '../lib/suite.ts';
+import { type Context, compile, initrdWith, interleaved } from '../lib/suite.ts';
 
-const guest = (name: string) => fileURLToPath(new URL(`../guest/${name}`, import.meta.url));
-/** mtime's unit, seconds. */
-const TICK = 1e-7;
+interface Row {
+  name: string;
+  unit: string;
+  better: Figure['better'];
+}
+
+const INIT = 'Run /init as init process';
+/** Seconds for a board, for a machine twenty times slower than the peer. */
+const LIMIT = 900;
+
+/** Those but the last two are rows of the guest's program. */
+export const CPU_ROWS: readonly Row[] = [
+  { name: 'integer', unit: 's', better: 'less' },
+  { name: 'calls', unit: 'Mcall/s', better: 'more' },
+  { name: 'indirect-calls', unit: 's', better: 'less' },
+  { name: 'fp-double', unit: 's', better: 'less' },
+  { name: 'pointer-chase', unit: 'ns', better: 'less' },
+  { name: 'memcpy', unit: 'GB/s', better: 'more' },
+  { name: 'syscall', unit: 'ns', better: 'less' },
+  { name: 'page-fault', unit: 'ns', better: 'less' },
+  { name: 'pipe', unit: 'us', better: 'less' },
+  { name: 'fork-exec', unit: 'ms', better: 'less' },
+  { name: 'gzip-sha256', unit: 's', better: 'less' },
+  { name: 'boot', unit: 's', better: 'less' },
+  { name: 'smp2', unit: 'x', better: 'more' },
+];
+
+const SOURCES = ['main.c', 'integer.c', 'calls.c', 'fp.c', 'memory.c', 'kernel.c', 'gzip.c'];
 
 export async function cpu(context: Context): Promise<Figure[]> {
-  const kernel = path.join(context.scratch, 'cpu.elf');
-  const target = ['-march=rv64gc', '-mabi=lp64d', '-mcmodel=medany', '-O2', '-ffreestanding', '-nostdlib', '-static'];
-  compile([...target, '-no-pie', '-Wl,--build-id=none', `-Wl,-T,${guest('cpu.ld')}`, guest('cpu.c'), '-o', kernel]);
+  const wanted = CPU_ROWS.filter(({ name }) => context.only.length === 0 || context.only.includes(name));
+  const figures = new Map(wanted.map((row): [string, Figure] => [row.name, { ...row, ours: [], peer: [] }]));
+  // Two harts are compared with what one of them did in the other machine of the same sample.
+  const programRows = wanted.map(({ name }) => name).filter((name) => name !== 'boot' && name !== 'smp2');
+  if (figures.has('smp2') && !figures.has('integer')) programRows.unshift('integer');
+  const board = await makeBoard(context);
+  const checks = new Map<string, string>();
 
-  const seconds = { ours: [] as number[], peer: [] as number[] };
-  const checks = new Set<string>();
-  let instructions = 0;
+  /** Boots once and runs rows of the program. */
+  async function run(emulator: Emulator, names: readonly string[], harts: number) {
+    const append = `${board.append} ringside.exec="/bench/run ${names.join(' ')}"`;
+    const result = await runBoard(emulator, { ...board, harts, append }, [INIT, 'bench done='], LIMIT);
+    const numbers = benchNumbers(result.output);
+    const found = benchChecks(result.output);
+    for (const name of names) {
+      const check = found.get(name);
+      if (check === undefined || !numbers.has(name)) {
+        throw new Error(`${emulator.name}: no figure for ${name}:\n${result.output.slice(-2000)}`);
+      }
+      const before = checks.get(name);
+      if (before !== undefined && before !== check) {
+        throw new Error(`${name}: results differ: ${emulator.name} computed ${check}, an earlier run ${before}`);
+      }
+      checks.set(name, check);
+    }
+    return { numbers, boot: result.seconds.get(INIT)! };
+  }
+
   await interleaved(context, 'cpu', async (emulator) => {
-    const { output } = await runBoard(emulator, { memory: 128, bios: 'none', kernel }, ['bench cpu '], 300);
-    const numbers = benchNumbers(output);
-    seconds[emulator.name].push(numbers.get('ticks')! * TICK);
-    checks.add(/check=(\w+)/.exec(output)![1]);
-    // QEMU's minstret counts host time; it is the same program, so the number is the same.
-    if (emulator.name === 'ours') instructions = numbers.get('instructions')!;
+    const one = await run(emulator, programRows, 1);
+    for (const name of programRows) figures.get(name)?.[emulator.name].push(one.numbers.get(name)!);
+    figures.get('boot')?.[emulator.name].push(one.boot);
+    if (context.parts) addParts(figures, programRows, emulator, one.numbers);
+    if (!figures.has('smp2')) return;
+    const two = await run(emulator, ['smp2'], 2);
+    const speedUp = (2 * one.numbers.get('integer.total')!) / two.numbers.get('smp2')!;
+    figures.get('smp2')![emulator.name].push(speedUp);
   });
-  if (checks.size !== 1) throw new Error(`the machines computed different results: ${[...checks].join(', ')}`);
-  const mips = (times: number[]) => times.map((time) => instructions / time / 1e6);
-  return [{ name: 'cpu', unit: 'MIPS', better: 'more', ours: mips(seconds.ours), peer: mips(seconds.peer) }];
+  return [...figures.values()];
+}
+
+/** Adds the times of a row's parts, behind the rows. */
+function addParts(
+  figures: Map<string, Figure>,
+  rows: readonly string[],
+  emulator: Emulator,
+  numbers: ReadonlyMap<string, number>,
+): void {
+  for (const [name, seconds] of numbers) {
+    const [row, part] = name.split('.');
+    if (part === undefined || part === 'total' || !rows.includes(row) || !figures.has(row)) continue;
+    const figure = figures.get(name) ?? { name, unit: 's', better: 'less', ours: [], peer: [] };
+    figures.set(name, figure);
+    figure[emulator.name].push(seconds);
+  }
+}
+
+/** The Debian guest with our programs in /bench. */
+async function makeBoard(context: Context): Promise<Board> {
+  const { kernel, initrd, append } = await context.guest();
+  const source = (name: string) => fileURLToPath(new URL(`../guest/cpu/${name}`, import.meta.url));
+  const built = (name: string, args: string[]) => {
+    const file = path.join(context.scratch, name);
+    compile(['-O2', '-static', ...args, '-o', file]);
+    return { type: 'file' as const, name: `bench/${name}`, data: readFileSync(file), mode: 0o755 };
+  };
+  const files = [
+    { type: 'directory' as const, name: 'bench', mode: 0o755 },
+    { type: 'file' as const, name: 'bench/run', data: readFileSync(source('run.sh')), mode: 0o755 },
+    built('cpu', ['-pthread', ...SOURCES.map(source), '-lm']),
+    built('nothing', ['-nostdlib', source('nothing.c')]),
+  ];
+  return { memory: 1024, bios: 'default', kernel, initrd: initrdWith(context, initrd, files), append };
 }

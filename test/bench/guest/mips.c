@@ -1,9 +1,9 @@
 /*
- * The CPU benchmark: a bare-metal program for the virt board in M-mode, in the manner of CoreMark but code of our own. Each
+ * The MIPS benchmark: a bare-metal program for the virt board in M-mode, in the manner of CoreMark but code of our own. Each
  * round searches, reverses and sorts a linked list, multiplies matrices, runs a state machine over text, and takes a CRC of
  * the results. Prints to the UART
  *
- *     bench cpu instructions=N ticks=N check=HEX
+ *     bench mips instructions=N ticks=N check=HEX
  *
  * (instructions retired, and time in units of 100 ns, both of the rounds alone) and powers off by the test finisher.
  */
@@ -296,7 +296,7 @@ void run(void)
         sum = round_of(sum, i);
     uint64_t instructions = instret() - first, ticks = MTIME - began;
 
-    print("bench cpu instructions=");
+    print("bench mips instructions=");
     print_number(instructions, 10);
     print(" ticks=");
     print_number(ticks, 10);
