@@ -10,6 +10,9 @@ import {
   H_JIT_THRESHOLD,
   H_STAT_JIT_DECLINED,
   H_STAT_JIT_ENTRIES,
+  JIT_EAGER,
+  JIT_FLAGS,
+  JIT_SYNCHRONOUS,
   JIT_WAKE,
 } from '../cpu/jit/abi.ts';
 import { errorLine, RingsideError } from '../errors.ts';
@@ -42,6 +45,12 @@ const JIT_MODULE_BYTES = 48 * 2 ** 20;
 export interface JitOptions extends Partial<JitLimits> {
   /** 1 to 65535. */
   threshold?: number;
+  /**
+   * For tests: translate also what has not been executed yet, and let a hart that asks for a region wait for it. With both
+   * and a threshold of 1, what is jumped to is translated before it is executed.
+   */
+  eager?: boolean;
+  synchronous?: boolean;
   /** The JIT worker; another one for tests of what surrounds the translator. */
   worker?: URL;
 }
@@ -100,7 +109,8 @@ export class HartGroup {
 
   /** Starts the JIT worker. @returns the harts' ends of its channels */
   #startJit(translator: WebAssembly.Module, started: Promise<void>[]): MessagePort[] {
-    const { memory, harts, jit = {}, onMessage } = this.#o;
+    const { control, memory, harts, jit = {}, onMessage } = this.#o;
+    control.store(JIT_FLAGS, (jit.eager ? JIT_EAGER : 0) | (jit.synchronous ? JIT_SYNCHRONOUS : 0));
     const channels = this.#indices.map(() => new MessageChannel());
     const ports = channels.map(({ port1 }) => port1);
     this.#stats = new JitStats(harts);

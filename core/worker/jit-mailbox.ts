@@ -1,6 +1,15 @@
 /** A hart worker's end of the translator: takes regions in while the hart stands outside guest code, a little at a time. */
 import { receiveMessageOnPort } from 'node:worker_threads';
-import { FN_MISS, H_JIT_FLUSHING, H_JIT_MAIL, JIT_RECORD_SIZE, JIT_RECORDS, JIT_WAKE } from '../cpu/jit/abi.ts';
+import {
+  FN_MISS,
+  H_JIT_FLUSHING,
+  H_JIT_MAIL,
+  JIT_FLAGS,
+  JIT_RECORD_SIZE,
+  JIT_RECORDS,
+  JIT_SYNCHRONOUS,
+  JIT_WAKE,
+} from '../cpu/jit/abi.ts';
 import { monotonicNow } from '../engine.ts';
 import type { Engine } from '../engine.ts';
 import type { HartJit, HartMail } from './jit-messages.ts';
@@ -46,13 +55,17 @@ export class JitMailbox {
       if (this.#pending.length === 0 && !this.#receive()) break;
       const record = this.#pending.pop();
       if (record !== undefined) this.#attach(record);
-      if (monotonicNow() - started > STOP) {
+      if (monotonicNow() - started > STOP && !this.#isSynchronous) {
         // H_POLL is not set: the guest runs first, until it is polled for another reason or by the clock's heartbeat.
         Atomics.store(this.#words, mail, 1);
         break;
       }
     }
     this.#stats.stopped(this.#o.hart, monotonicNow() - started);
+  }
+
+  get #isSynchronous(): boolean {
+    return (this.#words[JIT_FLAGS >> 2]! & JIT_SYNCHRONOUS) !== 0;
   }
 
   #receive(): boolean {

@@ -8,6 +8,7 @@ import {
   FN_LIMIT,
   H_JIT_FLUSHING,
   H_JIT_MAIL,
+  JIT_RING_ANSWERED,
   JIT_RING_DATA,
   JIT_RING_ENTRIES,
   JIT_RING_STRIDE,
@@ -123,6 +124,22 @@ export class JitService {
 
   /** One batch. @returns false when there was nothing to do */
   serve(): boolean {
+    const done = this.#batch();
+    this.#answered();
+    return done;
+  }
+
+  /** Tells harts that wait for it (JIT_SYNCHRONOUS) that what has been taken from their rings has been answered. */
+  #answered(): void {
+    const words = this.#words;
+    for (let hart = 0; hart < this.#o.harts; hart++) {
+      const ring = JIT_RINGS + hart * JIT_RING_STRIDE;
+      Atomics.store(words, (ring + JIT_RING_ANSWERED) >> 2, Atomics.load(words, (ring + TAIL) >> 2));
+      Atomics.notify(words, (ring + JIT_RING_ANSWERED) >> 2);
+    }
+  }
+
+  #batch(): boolean {
     const { translator, stats, limits, harts, post } = this.#o;
     const first = this.#next;
     const end = Math.min(FN_LIMIT, FN_FIRST + limits.regions);

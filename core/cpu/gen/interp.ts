@@ -387,7 +387,12 @@ export function interpret(block: usize, step: i32): i32 {
       if (why != WHY_RETURN) {
         const n = <u32>load<u16>(base + offset, PAGE_HEAT) + 1;
         store<u16>(base + offset, <u16>n, PAGE_HEAT);
-        if (n == load<u32>(block + H_JIT_THRESHOLD)) requestRegion(block, base, target);
+        if (n == load<u32>(block + H_JIT_THRESHOLD)) {
+          requestRegion(block, base, target);
+          // What was asked for may be there already. It has been counted.
+          why = WHY_RETURN;
+          continue;
+        }
       }
       why = -1;
       break;

@@ -65,11 +65,21 @@ export const JIT_SIZE = 0x400000;
 /** i32 atomic at JIT_BASE: wait word of the JIT worker; i32 atomic at +4: 1 while it sleeps. */
 export const JIT_WAKE = 0x1c00000;
 export const JIT_SLEEPING = 0x1c00004;
-/** Rings at JIT_RINGS + hart * JIT_RING_STRIDE: i32 atomic head (written by the hart), i32 atomic tail, entries from +64. */
+/** i32: JIT_* bits. */
+export const JIT_FLAGS = 0x1c00008;
+/** Instructions that have not been executed yet are translated too. */
+export const JIT_EAGER = 1;
+/** A hart that has asked for a region waits for it. */
+export const JIT_SYNCHRONOUS = 2;
+/**
+ * Rings at JIT_RINGS + hart * JIT_RING_STRIDE: i32 atomic head (written by the hart), i32 atomic tail, i32 atomic what the tail was
+ * when all requests before it had been answered, entries from +64.
+ */
 export const JIT_RINGS = 0x1c01000;
 export const JIT_RING_STRIDE = 0x4000;
 export const JIT_RING_ENTRIES = 256;
 export const JIT_RING_DATA = 64;
+export const JIT_RING_ANSWERED = 8;
 /**
  * A request, 48 bytes: u64 va of the entry, u32 x 3 code pages of the hart (its own, the one before, the one behind it in
  * virtual memory; 0 unknown), u32 x 3 their PAGE_VERSION, u64 x 2 spare.

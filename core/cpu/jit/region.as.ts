@@ -9,7 +9,7 @@ import { decodeNarrow, decodeWide } from '../generated/decode.as';
 import {
   KIND_ACCESS, KIND_BRANCH, KIND_JUMP, KIND_JUMP_REG, KIND_LEAVE, KIND_SYSTEM, META,
 } from '../generated/translate.as';
-import { PAGE_COPY, PAGE_VERSION } from './abi';
+import { JIT_EAGER, JIT_FLAGS, PAGE_COPY, PAGE_VERSION } from './abi';
 import { registerBit } from './emit.as';
 import { HALFWORDS, W_BLOCK_OF, W_BLOCKS, W_ORDER, W_PAGES, W_SLOTS, W_STACK, W_VISIT } from './work.as';
 
@@ -149,11 +149,12 @@ function pageOf(h: i32): usize {
   return h < 2048 ? page0 : h < 4096 ? page1 : page2;
 }
 
-/** Whether there is an instruction that the interpreter has come to. */
+/** Whether there is an instruction that the interpreter has come to; with JIT_EAGER any that may be one. */
 function executed(h: i32): bool {
   if (<u32>h >= <u32>HALFWORDS) return false;
   const page = pageOf(h);
-  return page != 0 && load<u16>(page + ((<usize>h & 2047) << 4)) != 0;
+  if (page == 0) return false;
+  return load<u16>(page + ((<usize>h & 2047) << 4)) != 0 || (load<i32>(JIT_FLAGS) & JIT_EAGER) != 0;
 }
 
 /** Decodes the instruction at h; false when part of it is out of reach. */
