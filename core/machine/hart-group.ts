@@ -13,6 +13,7 @@ import {
   JIT_EAGER,
   JIT_FLAGS,
   JIT_SYNCHRONOUS,
+  H_STAT_JIT_RETIRED,
   JIT_WAKE,
 } from '../cpu/jit/abi.ts';
 import { errorLine, RingsideError } from '../errors.ts';
@@ -135,6 +136,7 @@ export class HartGroup {
       ...stats.counters(),
       harts: this.#indices.map((i) => ({
         entries: Number(control.getU64(control.hart(i) + H_STAT_JIT_ENTRIES)),
+        retired: Number(control.getU64(control.hart(i) + H_STAT_JIT_RETIRED)),
         declined: Number(control.getU64(control.hart(i) + H_STAT_JIT_DECLINED)),
         ...stats.hart(i),
       })),

@@ -71,6 +71,9 @@ export interface JitServiceOptions {
 
 /** Requests answered by one module. */
 const BATCH = 100;
+/** A module costs about as much as ten regions in it: fewer requests than ENOUGH wait this long for others, ms. */
+const GATHER_MS = 5;
+const ENOUGH = 24;
 
 interface Region {
   fn: number;
@@ -114,7 +117,11 @@ export class JitService {
     for (;;) {
       const wake = Atomics.load(words, JIT_WAKE >> 2);
       if (this.#quit) return;
-      if (this.serve()) continue;
+      if (this.#pending() > 0) {
+        this.#gather();
+        this.serve();
+        continue;
+      }
       Atomics.store(words, JIT_SLEEPING >> 2, 1);
       // Whoever has something for us bumps the word first: a request that came since is not slept through.
       Atomics.wait(words, JIT_WAKE >> 2, wake);
@@ -194,6 +201,29 @@ export class JitService {
     }
     if (this.#next >= end || this.#moduleBytes >= limits.moduleBytes) this.#flush();
     return true;
+  }
+
+  /** Requests that wait. */
+  #pending(): number {
+    let count = 0;
+    for (let hart = 0; hart < this.#o.harts; hart++) {
+      const ring = (JIT_RINGS + hart * JIT_RING_STRIDE) >> 2;
+      count += Atomics.load(this.#words, ring + (HEAD >> 2)) - Atomics.load(this.#words, ring + (TAIL >> 2));
+    }
+    return count;
+  }
+
+  /** Waits for a batch that is worth a module. */
+  #gather(): void {
+    const until = monotonicNow() + GATHER_MS;
+    for (;;) {
+      const wake = Atomics.load(this.#words, JIT_WAKE >> 2);
+      const left = until - monotonicNow();
+      if (left <= 0 || this.#quit || this.#pending() >= ENOUGH) return;
+      Atomics.store(this.#words, JIT_SLEEPING >> 2, 1);
+      Atomics.wait(this.#words, JIT_WAKE >> 2, wake, left);
+      Atomics.store(this.#words, JIT_SLEEPING >> 2, 0);
+    }
   }
 
   /** A hart that has a request, -1 when none has. */

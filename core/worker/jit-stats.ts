@@ -41,6 +41,8 @@ export interface JitHartStatistics {
   /** Regions entered by the interpreter, and how many of those retired nothing. */
   entries: number;
   declined: number;
+  /** Instructions retired in regions. */
+  retired: number;
   attached: number;
   notAttached: number;
   /** How long the hart stood still to take translated code in. */

@@ -1,4 +1,5 @@
 /** Entry point of the JIT worker: one a machine; translates guest code for all its harts. */
+import { setFlagsFromString } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
 import { monotonicNow } from '../engine.ts';
 import type { JitReport, JitWorkerData } from './jit-messages.ts';
@@ -8,6 +9,9 @@ import { JitStats } from './jit-stats.ts';
 
 const { memory, harts, ports, stats, translator, limits } = workerData as JitWorkerData;
 const say = (report: JitReport) => parentPort?.postMessage(report);
+
+// Regions are compiled here, all of them, and not by the hart that happens to enter one first.
+setFlagsFromString('--no-wasm-lazy-compilation');
 
 // It calls through no table.
 const table = new WebAssembly.Table({ element: 'anyfunc', initial: 1 });

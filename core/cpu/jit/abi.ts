@@ -57,6 +57,8 @@ export const H_JIT_FLUSHING = 0xa6c;
 /** u64 counters: regions entered by the interpreter; exceptions to that: declined. */
 export const H_STAT_JIT_ENTRIES = 0x868;
 export const H_STAT_JIT_DECLINED = 0x870;
+/** Instructions that retired in regions. */
+export const H_STAT_JIT_RETIRED = 0x878;
 
 // ---- requests: one ring a hart, hart writes, JIT worker reads -----------------------------------------------------
 /** The JIT's part of linear memory. */

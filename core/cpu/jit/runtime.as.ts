@@ -7,7 +7,7 @@ import { fetchContext, fetchIsPartial, loadSlow, storeSlow } from '../mmu.as';
 import { clearFault, fault, SYS_FAULT } from '../state.as';
 import { nextInterrupt } from '../trap.as';
 import {
-  H_FP_LIMIT, H_JIT_FAULT, H_STAT_JIT_DECLINED, H_STAT_JIT_ENTRIES, PAGE_HEAT, PAGE_VERSION,
+  H_FP_LIMIT, H_JIT_FAULT, H_STAT_JIT_DECLINED, H_STAT_JIT_ENTRIES, H_STAT_JIT_RETIRED, PAGE_HEAT, PAGE_VERSION,
 } from './abi';
 import { jitDetach } from './attach.as';
 
@@ -25,6 +25,8 @@ export function enterRegion(block: usize, pc: u64, fn: u32, count: u64): u64 {
   store<u64>(block + H_STAT_JIT_ENTRIES, load<u64>(block + H_STAT_JIT_ENTRIES) + 1);
   jitFpLimit(<i32>block);
   const target = <u64>call_indirect<i64>(fn, <i32>block, <i64>pc, 0);
+  const retired = load<u64>(block + H_INSTRET) - count;
+  store<u64>(block + H_STAT_JIT_RETIRED, load<u64>(block + H_STAT_JIT_RETIRED) + retired);
   if (target & 1) store<i32>(block + H_JIT_FAULT, 0);
   return target;
 }
