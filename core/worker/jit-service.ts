@@ -43,8 +43,8 @@ import {
 
 /** Exports of translator.wasm (core/translator.as.ts). */
 export interface Translator {
-  /** Starts a batch whose first region gets this number. */
-  begin(firstFn: number): void;
+  /** Starts a batch whose first region gets this number, for one hart (its block) or for all (0). */
+  begin(firstFn: number, block: number): void;
   /** Whether the batch takes another region. */
   room(): number;
   /** Regions in the batch so far; 0 when this one was refused. The address is that of a request. */
@@ -156,7 +156,7 @@ export class JitService {
     let taken = 0;
     let size = 0;
     try {
-      translator.begin(first);
+      translator.begin(first, harts === 1 ? HART_BASE : 0);
       while (taken < BATCH && first + batch.length < end && translator.room() !== 0) {
         const hart = this.#nextHart();
         if (hart < 0) break;

@@ -130,10 +130,36 @@ export function access(code: i32, align: i32, offset: u32): void {
   uleb(offset);
 }
 
-/** Loads a word of the hart block. */
-function blockLoad(code: i32, align: i32, offset: u32): void {
+/** The block of the one hart that will run the code; 0: any hart's, whose block is the first parameter. */
+let fixedBlock: u32 = 0;
+
+export function setFixedBlock(block: u32): void {
+  fixedBlock = block;
+}
+/** Pushes the hart block's address. */
+export function pushBlock(): void {
+  if (fixedBlock != 0) i32Const(fixedBlock);
+  else localGet(LOCAL_BLOCK);
+}
+/** Pushes what accesses to the hart block (blockAccess) take as their address. */
+export function pushBase(): void {
+  if (fixedBlock != 0) i32Const(0);
+  else localGet(LOCAL_BLOCK);
+}
+/** An i32 on the stack, an offset in the hart block, becomes an address for blockAccess. */
+export function addBase(): void {
+  if (fixedBlock != 0) return;
   localGet(LOCAL_BLOCK);
-  access(code, align, offset);
+  op(0x6a);
+}
+export function blockAccess(code: i32, align: i32, offset: u32): void {
+  access(code, align, fixedBlock + offset);
+}
+
+/** Loads a word of the hart block. */
+export function blockLoad(code: i32, align: i32, offset: u32): void {
+  pushBase();
+  blockAccess(code, align, offset);
 }
 
 // ---- structure --------------------------------------------------------------------------------------------------
@@ -244,10 +270,10 @@ export function roundingMode(mode: i32): void {
 export function writeBack(mask: u64): void {
   for (let rest = mask; rest != 0; rest &= rest - 1) {
     const bit = <i32>ctz(rest);
-    localGet(LOCAL_BLOCK);
+    pushBase();
     localGet(localOf(bit));
-    if (bit < 32) access(I64_STORE, 3, bit << 3);
-    else access(F64_STORE, 3, 0x200 + ((bit - 32) << 3));
+    if (bit < 32) blockAccess(I64_STORE, 3, bit << 3);
+    else blockAccess(F64_STORE, 3, 0x200 + ((bit - 32) << 3));
   }
 }
 
@@ -262,7 +288,7 @@ export function reload(mask: u64): void {
 
 /** H_INSTRET += LOCAL_COUNT + more. */
 export function addCount(more: i32): void {
-  localGet(LOCAL_BLOCK);
+  pushBase();
   blockLoad(I64_LOAD, 3, H_INSTRET);
   localGet(LOCAL_COUNT);
   op(0x7c);
@@ -270,7 +296,7 @@ export function addCount(more: i32): void {
     i64Const(more);
     op(0x7c);
   }
-  access(I64_STORE, 3, H_INSTRET);
+  blockAccess(I64_STORE, 3, H_INSTRET);
 }
 
 /** LOCAL_COUNT += what has been retired in this block. */
@@ -319,7 +345,7 @@ export function closeChain(): void {
     const below = i > 0 ? load<u64>(W_CHAIN + (<usize>(i - 1) << 3)) : 0;
     writeBack(load<u64>(W_CHAIN + (<usize>i << 3)) & ~below);
   }
-  localGet(LOCAL_BLOCK);
+  pushBase();
   blockLoad(I64_LOAD, 3, H_INSTRET);
   localGet(LOCAL_COUNT);
   op(0x7c);
@@ -328,7 +354,7 @@ export function closeChain(): void {
   op(0x76);
   op(0xad);
   op(0x7c);
-  access(I64_STORE, 3, H_INSTRET);
+  blockAccess(I64_STORE, 3, H_INSTRET);
   localGet(LOCAL_PC);
   localGet(LOCAL_TEMP);
   op(0xc1);
@@ -372,7 +398,7 @@ export function loadLimit(): void {
 }
 /** Behind an arithmetic helper: flags may have accrued. */
 export function fpLimitReload(): void {
-  localGet(LOCAL_BLOCK);
+  pushBlock();
   callHelper(HELPER_JIT_FP_LIMIT, TYPE_JIT_FP_LIMIT);
   loadLimit();
 }
@@ -425,15 +451,14 @@ export function entryCheck(): void {
 /** The address (i64) is on the stack: pushes whether its TLB entry is there. Leaves LOCAL_VA and LOCAL_ENTRY. */
 function tlbCheck(bytes: i32, side: i32): void {
   localTee(LOCAL_VA);
-  i64Const(7);
-  op(0x88);
   op(0xa7);
+  i32Const(7);
+  op(0x76);
   i32Const(0x1ffe0);
   op(0x71);
-  localGet(LOCAL_BLOCK);
-  op(0x6a);
+  addBase();
   localTee(LOCAL_ENTRY);
-  access(I64_LOAD, 3, H_DTLB + side);
+  blockAccess(I64_LOAD, 3, H_DTLB + side);
   localGet(LOCAL_VA);
   i64Const(<i64>~(<u64>(0xfff ^ (bytes - 1))));
   op(0x83);
@@ -447,7 +472,7 @@ function linear(): void {
   localGet(LOCAL_VA);
   op(0xa7);
   localGet(LOCAL_ENTRY);
-  access(I32_LOAD, 2, H_DTLB + 16);
+  blockAccess(I32_LOAD, 2, H_DTLB + 16);
   op(0x6a);
 }
 
@@ -471,7 +496,7 @@ export function emitLoad(slot: usize, at: i32, bytes: i32, isSigned: bool, box: 
   if (whole) access(F64_LOAD, 3, 0);
   else access(loadCode(bytes, isSigned), log2(bytes), 0);
   elseIf();
-  localGet(LOCAL_BLOCK);
+  pushBlock();
   localGet(LOCAL_VA);
   i32Const(bytes);
   callHelper(HELPER_JIT_LOAD, TYPE_JIT_LOAD);
@@ -504,7 +529,7 @@ export function emitStore(slot: usize, at: i32, bytes: i32): void {
     access(bytes == 8 ? I64_STORE : bytes == 4 ? 0x3e : bytes == 2 ? 0x3d : 0x3c, log2(bytes), 0);
   }
   elseIf();
-  localGet(LOCAL_BLOCK);
+  pushBlock();
   localGet(LOCAL_VA);
   i32Const(bytes);
   getReg(rs2);
@@ -515,7 +540,7 @@ export function emitStore(slot: usize, at: i32, bytes: i32): void {
 
 /** Operands of an atomic helper. */
 export function beginAtomic(slot: usize): void {
-  localGet(LOCAL_BLOCK);
+  pushBlock();
   getReg(load<u16>(slot, 4));
   getReg(load<u16>(slot, 6));
 }
@@ -532,7 +557,7 @@ export function emitSystem(slot: usize, at: i32, after: i32): void {
   addCount(retired + 1);
   i64Const(0);
   localSet(LOCAL_COUNT);
-  localGet(LOCAL_BLOCK);
+  pushBlock();
   i32Const(load<i32>(slot, 12));
   pcConst(at);
   callHelper(HELPER_JIT_SYSTEM, TYPE_JIT_SYSTEM);
@@ -564,18 +589,18 @@ export function emitSystem(slot: usize, at: i32, after: i32): void {
 export function emitFence(slot: usize, barrierOffset: u32): void {
   // pause is a fence with an empty successor set (Zihintpause).
   if (((load<u32>(slot, 12) >> 20) & 15) == 0) return;
-  localGet(LOCAL_BLOCK);
+  pushBase();
   i32Const(1);
   op(0xfe);
   uleb(0x1e);
   uleb(2);
-  uleb(barrierOffset);
+  uleb(fixedBlock + barrierOffset);
   op(0x1a);
 }
 
 /** Tail call of the region at the address in LOCAL_VA, through the table. */
 export function emitTailCall(lookup: i32): void {
-  localGet(LOCAL_BLOCK);
+  pushBlock();
   localGet(LOCAL_VA);
   localGet(LOCAL_DEPTH);
   emitLookup(lookup);
@@ -585,7 +610,7 @@ export function emitTailCall(lookup: i32): void {
 }
 
 export function emitLookup(lookup: i32): void {
-  localGet(LOCAL_BLOCK);
+  pushBlock();
   localGet(LOCAL_VA);
   op(0x10);
   uleb(lookup);

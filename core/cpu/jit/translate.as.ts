@@ -90,7 +90,7 @@ function emitCall(h: i32): void {
     e.pcConst(target);
     e.localSet(e.LOCAL_VA);
   }
-  e.localGet(e.LOCAL_BLOCK);
+  e.pushBlock();
   e.localGet(recursive ? e.LOCAL_PC : e.LOCAL_VA);
   e.localGet(e.LOCAL_DEPTH);
   e.i32Const(1);
@@ -338,28 +338,24 @@ function emitGuard(delta: i32, which: i32, fn: i32): void {
   e.op(0xa7);
   e.i32Const(0x3ff0);
   e.op(0x71);
-  e.localGet(e.LOCAL_BLOCK);
-  e.op(0x6a);
+  e.addBase();
   e.localTee(e.LOCAL_ENTRY);
-  e.access(0x29, 3, H_ITLB);
+  e.blockAccess(0x29, 3, H_ITLB);
   e.localGet(e.LOCAL_VA);
-  e.localGet(e.LOCAL_BLOCK);
-  e.access(0x29, 3, H_FETCH_CONTEXT);
+  e.blockLoad(0x29, 3, H_FETCH_CONTEXT);
   e.op(0x84);
   e.op(0x51);
   e.openLikely(0x7f);
   e.localGet(e.LOCAL_ENTRY);
-  e.access(0x28, 2, H_ITLB + 8);
+  e.blockAccess(0x28, 2, H_ITLB + 8);
   e.access(0x28, 2, PAGE_VERSION);
-  e.localGet(e.LOCAL_BLOCK);
-  e.access(0x28, 2, H_JIT_GUARDS);
+  e.blockLoad(0x28, 2, H_JIT_GUARDS);
   e.access(0x28, 2, ((fn - FN_FIRST) << 3) + (which << 2));
   e.op(0x46);
   e.elseIf();
-  e.localGet(e.LOCAL_BLOCK);
+  e.pushBlock();
   e.localGet(e.LOCAL_VA);
-  e.localGet(e.LOCAL_BLOCK);
-  e.access(0x28, 2, H_JIT_GUARDS);
+  e.blockLoad(0x28, 2, H_JIT_GUARDS);
   e.i32Const(((fn - FN_FIRST) << 3) + (which << 2));
   e.op(0x6a);
   e.callHelper(HELPER_JIT_GUARD, TYPE_JIT_GUARD);
@@ -379,8 +375,12 @@ function functionAt(i: i32): usize {
   return W_FUNCTIONS + i * FUNCTION_SIZE;
 }
 
-/** Starts a batch whose regions get numbers from firstFn on. */
-export function begin(fn: i32): void {
+/**
+ * Starts a batch whose regions get numbers from firstFn on.
+ * @param block the hart block of the one hart that will run them; 0: any may
+ */
+export function begin(fn: i32, block: i32): void {
+  e.setFixedBlock(block);
   probeFma();
   firstFn = fn;
   regions = 0;
@@ -516,20 +516,18 @@ function emitLookupFunction(): void {
   e.op(0xa7);
   e.i32Const(0x3ff0);
   e.op(0x71);
-  e.localGet(0);
-  e.op(0x6a);
+  e.addBase();
   e.localTee(2);
-  e.access(0x29, 3, H_ITLB);
+  e.blockAccess(0x29, 3, H_ITLB);
   e.localGet(1);
   e.i64Const(-4096);
   e.op(0x83);
-  e.localGet(0);
-  e.access(0x29, 3, H_FETCH_CONTEXT);
+  e.blockLoad(0x29, 3, H_FETCH_CONTEXT);
   e.op(0x84);
   e.op(0x51);
   e.openIf(0x7f);
   e.localGet(2);
-  e.access(0x28, 2, H_ITLB + 8);
+  e.blockAccess(0x28, 2, H_ITLB + 8);
   e.localGet(1);
   e.op(0xa7);
   e.i32Const(4094);
