@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { OURS, PEER, benchChecks, benchNumbers } from './lib/emulators.ts';
 import { lineOf, median, tableLine } from './lib/report.ts';
+import { clocksAgree } from './suites/cpu.ts';
 
 test('median of odd and even numbers of samples', () => {
   expect(median([3, 1, 2])).toBe(2);
@@ -50,6 +51,13 @@ test('results are told from figures', () => {
     ['pipe', '9'],
   ]);
   expect(benchNumbers(console).get('integer.total')).toBe(2);
+});
+
+test('a guest whose clock is wrong is noticed', () => {
+  expect(clocksAgree(10, 10.3)).toBe(true);
+  expect(clocksAgree(0.2, 0.1)).toBe(true);
+  expect(clocksAgree(10, 7)).toBe(false);
+  expect(clocksAgree(10, 20)).toBe(false);
 });
 
 test('both are given the same machine', () => {

@@ -13,6 +13,8 @@ interface Row {
 }
 
 const INIT = 'Run /init as init process';
+const BEGAN = 'bench began=';
+const ENDED = 'bench ended=';
 /** Seconds for a board, for a machine twenty times slower than the peer. */
 const LIMIT = 900;
 
@@ -33,6 +35,14 @@ export const CPU_ROWS: readonly Row[] = [
   { name: 'smp2', unit: 'x', better: 'more' },
 ];
 
+/**
+ * Whether seconds between two lines on the console are the same for the guest as for its host: figures by a clock that is
+ * not right would be worth nothing. A line takes its time to get out on a busy host.
+ */
+export function clocksAgree(host: number, guest: number): boolean {
+  return Math.abs(host - guest) < 0.5 + 0.02 * host;
+}
+
 const SOURCES = ['main.c', 'integer.c', 'calls.c', 'fp.c', 'memory.c', 'kernel.c', 'gzip.c'];
 
 export async function cpu(context: Context): Promise<Figure[]> {
@@ -47,8 +57,15 @@ export async function cpu(context: Context): Promise<Figure[]> {
   /** Boots once and runs rows of the program. */
   async function run(emulator: Emulator, names: readonly string[], harts: number) {
     const append = `${board.append} ringside.exec="/bench/run ${names.join(' ')}"`;
-    const result = await runBoard(emulator, { ...board, harts, append }, [INIT, 'bench done='], LIMIT);
+    const result = await runBoard(emulator, { ...board, harts, append }, [INIT, BEGAN, ENDED], LIMIT);
     const numbers = benchNumbers(result.output);
+    const [host, guest] = [
+      result.seconds.get(ENDED)! - result.seconds.get(BEGAN)!,
+      numbers.get('ended')! - numbers.get('began')!,
+    ];
+    if (!clocksAgree(host, guest)) {
+      throw new Error(`${emulator.name}: the guest's clock counted ${guest} s where ${host} s had passed`);
+    }
     const found = benchChecks(result.output);
     for (const name of names) {
       const check = found.get(name);

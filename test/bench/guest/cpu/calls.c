@@ -29,7 +29,7 @@ void calls(void)
 
 /* ---- a table of functions, in no order that could be learnt by heart ---- */
 
-#define TABLE_CALLS 40000000
+#define TABLE_CALLS 30000000
 #define SEQUENCE 4096
 
 #define FUNCTION(number, expression)                                                                                   \
@@ -74,7 +74,7 @@ static uint64_t table(void)
 
 enum operation { PUSH, LOAD, STORE, ADD, SUB, MUL, XOR, AND, SHR, DUP, SWAP, OVER, DROP, JUMP_IF, HALT };
 
-#define BYTECODE_LOOPS 2500000
+#define BYTECODE_LOOPS 2000000
 #define VARIABLES 4
 
 __attribute__((noinline)) static uint64_t interpret(const int8_t *code, uint64_t variables[VARIABLES])

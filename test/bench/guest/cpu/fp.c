@@ -12,7 +12,7 @@ static uint64_t bits_of(double value)
 
 /* ---- Mandelbrot set: multiply, add, compare ---- */
 
-#define SIDE 320
+#define SIDE 560
 #define ITERATIONS 200
 
 static uint64_t mandelbrot(void)
@@ -38,7 +38,7 @@ static uint64_t mandelbrot(void)
 /* ---- the outer planets, in units of the Sun's mass, astronomical units and days: divide, square root ---- */
 
 #define BODIES 5
-#define STEPS 120000
+#define STEPS 240000
 #define STEP 0.01
 
 struct body {
@@ -83,7 +83,7 @@ static uint64_t n_body(void)
 /* ---- matrix multiplication: fused multiply-add, loads ---- */
 
 #define ORDER 128
-#define PRODUCTS 12
+#define PRODUCTS 24
 
 static uint64_t matrix(void)
 {

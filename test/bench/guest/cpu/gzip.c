@@ -14,18 +14,19 @@
 #define LONGEST 12
 
 /*
- * Something between text and binary data, which gzip makes about a third as large: words, the frequent ones far more
+ * Something between text and binary data, which gzip makes two fifths as large: words, the frequent ones far more
  * frequent than the others, and now and then a record of numbers of which some bits are noise.
  */
 static void make_data(uint8_t *data, size_t size)
 {
+    static const char letters[] = "eeeeeetttttaaaaooooiiinnnsssshhhrrrddllluuccmmffwyypvbgkjqxz";
     static char words[WORDS][LONGEST];
     uint64_t random = 17;
     for (int i = 0; i < WORDS; i++) {
         uint64_t bits = next_random(&random);
-        int letters = 2 + (int)(bits & 7);
-        for (int k = 0; k < letters; k++)
-            words[i][k] = "etaoinshrdlucmfwypvbgkjqxz"[(bits >> (4 + 6 * k) & 63) * (bits >> 60) % 26];
+        int length = 2 + (int)(bits & 7);
+        for (int k = 0; k < length; k++)
+            words[i][k] = letters[(bits >> (4 + 6 * k)) % (sizeof letters - 1)];
     }
     uint32_t counter = 0;
     for (size_t at = 0; at < size;) {
@@ -40,8 +41,8 @@ static void make_data(uint8_t *data, size_t size)
             counter += (uint32_t)(bits >> 32) & 0xff;
             length = sizeof record;
         } else {
-            /* The product of two equally distributed numbers is small rather than large. */
-            uint64_t rank = (bits >> 8 & 0xfff) * (bits >> 20 & 0xfff) >> 12;
+            /* The product of equally distributed numbers is small rather than large. */
+            uint64_t rank = (bits >> 8 & 0xfff) * (bits >> 20 & 0xfff) * (bits >> 32 & 0xfff) >> 24;
             length = strlen(words[rank]);
             memcpy(record, words[rank], length);
             record[length++] = bits >> 60 ? ' ' : '\n';

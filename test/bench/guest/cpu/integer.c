@@ -10,7 +10,7 @@
 /* ---- sieve of Eratosthenes ---- */
 
 #define SIEVE_LIMIT (256 * KIB)
-#define SIEVE_ROUNDS 150
+#define SIEVE_ROUNDS 200
 
 static uint64_t sieve(void)
 {
@@ -38,7 +38,7 @@ static uint64_t sieve(void)
 /* ---- CRC-32 (IEEE 802.3), by table ---- */
 
 #define CRC_SIZE (128 * KIB)
-#define CRC_ROUNDS 640
+#define CRC_ROUNDS 500
 
 static uint64_t crc32(void)
 {
@@ -64,45 +64,46 @@ static uint64_t crc32(void)
 
 /* ---- a hash table of a prime number of slots, linear probing ---- */
 
-#define HASH_SLOTS 65521
-#define HASH_KEYS 40000
-#define HASH_ROUNDS 95
+#define HASH_SLOTS 32749
+#define HASH_KEYS 20000
+#define HASH_ROUNDS 600
+
+struct slot {
+    uint64_t key, count;
+};
 
 static uint64_t hashing(void)
 {
-    uint64_t *keys = malloc(HASH_SLOTS * sizeof *keys);
-    uint32_t *counts = malloc(HASH_SLOTS * sizeof *counts);
+    struct slot *slots = malloc(HASH_SLOTS * sizeof *slots);
     uint64_t sum = 0;
-    if (!keys || !counts)
+    if (!slots)
         die("malloc");
     for (unsigned round = 1; round <= HASH_ROUNDS; round++) {
         uint64_t random = round, probes = 0;
-        memset(keys, 0, HASH_SLOTS * sizeof *keys);
+        memset(slots, 0, HASH_SLOTS * sizeof *slots);
         for (unsigned i = 0; i < HASH_KEYS; i++) {
             uint64_t key = next_random(&random) | 1;
-            uint64_t slot = (key ^ key >> 31) * 0xbf58476d1ce4e5b9ull % HASH_SLOTS;
-            while (keys[slot] && keys[slot] != key) {
-                slot = slot + 1 == HASH_SLOTS ? 0 : slot + 1;
+            uint64_t at = (key ^ key >> 31) * 0xbf58476d1ce4e5b9ull % HASH_SLOTS;
+            while (slots[at].key && slots[at].key != key) {
+                at = at + 1 == HASH_SLOTS ? 0 : at + 1;
                 probes++;
             }
-            if (!keys[slot])
-                keys[slot] = key, counts[slot] = 0;
-            counts[slot] += (uint32_t)(key / (i + 1));
+            slots[at].key = key;
+            slots[at].count += key / (i + 1);
         }
         for (unsigned i = 0; i < HASH_SLOTS; i++)
-            if (keys[i])
-                sum = digest(sum, counts[i]);
+            if (slots[i].key)
+                sum = digest(sum, slots[i].count);
         sum = digest(sum, probes);
     }
-    free(keys);
-    free(counts);
+    free(slots);
     return sum;
 }
 
 /* ---- quicksort with insertion sort for the short ranges ---- */
 
 #define SORT_SIZE 100000
-#define SORT_ROUNDS 26
+#define SORT_ROUNDS 34
 #define SORT_SHORT 12
 
 static void insertion_sort(int64_t *a, long n)
@@ -167,7 +168,7 @@ static uint64_t sort(void)
 /* ---- strings: byte loops of our own, and the C library's ---- */
 
 #define TEXT_SIZE (32 * KIB)
-#define STRING_ROUNDS 130
+#define STRING_ROUNDS 430
 
 static size_t find(const char *text, const char *word)
 {
