@@ -8,12 +8,14 @@ import {
   FN_LIMIT,
   H_JIT_FLUSHING,
   H_JIT_MAIL,
+  JIT_FLAGS,
   JIT_RING_ANSWERED,
   JIT_RING_DATA,
   JIT_RING_ENTRIES,
   JIT_RING_STRIDE,
   JIT_RINGS,
   JIT_SLEEPING,
+  JIT_SYNCHRONOUS,
   JIT_WAKE,
   PAGE_COPY,
   PAGE_PA,
@@ -215,6 +217,8 @@ export class JitService {
 
   /** Waits for a batch that is worth a module. */
   #gather(): void {
+    // Harts wait.
+    if ((this.#words[JIT_FLAGS >> 2]! & JIT_SYNCHRONOUS) !== 0) return;
     const until = monotonicNow() + GATHER_MS;
     for (;;) {
       const wake = Atomics.load(this.#words, JIT_WAKE >> 2);

@@ -77,20 +77,16 @@ const SYSTEM_LEAVE = 1;
 const SYSTEM_FAULT = 2;
 
 /**
- * A CSR instruction, a fence, sfence.w.inval and sfence.inval.ir, or a cache-block operation. H_INSTRET must have all that
- * retired before it, and does not change.
+ * A CSR instruction, a fence, sfence.w.inval and sfence.inval.ir, or a cache-block operation. H_INSTRET must count all that
+ * retired before it and, as in the interpreter, the instruction itself; a counter that is read takes it off.
  */
 export function jitSystem(block: i32, insn: i32, pc: i64): i32 {
   const word = <u32>insn;
   const f3 = (word >> 12) & 7;
   const context = fetchContext;
-  // As in the interpreter: a counter that is read does not count the instruction that reads it, and takes it off.
-  const count = load<u64>(block, H_INSTRET);
-  store<u64>(block, count + 1, H_INSTRET);
   let result: i32;
   if ((word & 0x7f) == OPCODE_MISC_MEM) result = f3 == 0 ? execFence(block, word, <u64>pc) : execCbo(block, word, <u64>pc);
   else result = f3 == 0 ? execSfenceInval(block, word, <u64>pc) : execCsr(block, word, <u64>pc);
-  store<u64>(block, count, H_INSTRET);
   if (result == SYS_FAULT) {
     noteFault(block);
     return SYSTEM_FAULT;
