@@ -55,20 +55,26 @@ export class Comparison {
   readonly #ours: Runner;
   readonly #theirs: Runner;
 
-  constructor(ours: Runner, theirs: Runner) {
+  readonly #passes: number;
+
+  /** @param passes how often an image runs its sequences */
+  constructor(ours: Runner, theirs: Runner, passes = 1) {
     this.#ours = ours;
     this.#theirs = theirs;
+    this.#passes = passes;
   }
 
   /** Sequences that end differently, at most `most`. They must have been made for an image of as many. */
   async run(sequences: readonly Sequence[], most = 1): Promise<Difference[]> {
-    const image = buildImage(sequences);
+    const image = buildImage(sequences, this.#passes);
     const [ours, theirs] = await Promise.all([this.#ours.run(image), this.#theirs.run(image)]);
     if ('failure' in ours || 'failure' in theirs) return this.#search(sequences, most, ours, theirs);
-    if (Buffer.compare(ours.output, theirs.output) === 0) return [];
+    const outputs = [ours.output, ...(ours.others ?? [])];
+    const output = outputs.find((bytes) => Buffer.compare(bytes, theirs.output) !== 0);
+    if (output === undefined) return [];
     const found: Difference[] = [];
     for (let index = 0; index < sequences.length && found.length < most; index++) {
-      const lines = describe(resultOf(image, ours.output, index), resultOf(image, theirs.output, index));
+      const lines = describe(resultOf(image, output, index), resultOf(image, theirs.output, index));
       if (lines.length > 0) found.push({ index, lines });
     }
     return found;

@@ -10,4 +10,6 @@ export interface Image {
   /** What the program writes to its standard output at its end. */
   output: number;
   outputSize: number;
+  /** Bytes from IMAGE_BASE on that hold code and nothing that is written to; left out: 0. */
+  codeEnd?: number;
 }

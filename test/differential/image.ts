@@ -142,8 +142,11 @@ export function writeAndExit(p: Program, output: number, size: number): void {
   p.label('done').op('addi', { rd: a0, rs1: a2 }).li(a7, SYS_EXIT).op('ecall');
 }
 
-/** Builds the program. The sequences must have been made for the windows of an image of as many sequences. */
-export function buildImage(sequences: readonly Sequence[]): SequenceImage {
+/**
+ * Builds the program. The sequences must have been made for the windows of an image of as many sequences.
+ * @param passes how often all of them are run, one after the other, in the memory that the pass before has left
+ */
+export function buildImage(sequences: readonly Sequence[], passes = 1): SequenceImage {
   const count = sequences.length;
   const p = new Program(IMAGE_BASE + HEADERS);
   // Near the middle, the routines are in reach of all.
@@ -171,6 +174,13 @@ export function buildImage(sequences: readonly Sequence[]): SequenceImage {
     p.op('jal', { rd: 1 }, 'leave');
   });
   const output = outputStart(count);
+  // In the half page before the windows.
+  const passesLeft = windowsStart(count) - 8;
+  if (passes > 1) {
+    p.li(5, passesLeft).op('ld', { rd: 6, rs1: 5 }).op('addi', { rd: 6, rs1: 6, imm: -1 });
+    p.op('sd', { rs1: 5, rs2: 6 }).op('bge', { rs1: 0, rs2: 6 }, 'finished').op('jal', {}, 'sequence0');
+    p.label('finished');
+  }
   const outputSize = pageUp(count * STATE_BYTES) + PAGE / 2 + count * WINDOW;
   writeAndExit(p, output, outputSize);
   const code = p.assemble();
@@ -180,6 +190,7 @@ export function buildImage(sequences: readonly Sequence[]): SequenceImage {
   const view = new DataView(elf.buffer);
   elf.set(elfHeader(p.origin, elf.length));
   elf.set(code, HEADERS);
+  view.setBigUint64(passesLeft - IMAGE_BASE, BigInt(passes), true);
   sequences.forEach((sequence, i) => {
     const at = statesStart() - IMAGE_BASE + i * STATE_BYTES;
     sequence.state.forEach((value, word) => view.setBigUint64(at + word * 8, value, true));
@@ -187,7 +198,7 @@ export function buildImage(sequences: readonly Sequence[]): SequenceImage {
     const window = windowsStart(count) - IMAGE_BASE + i * WINDOW;
     for (let n = 0; n < WINDOW; n += 4) view.setUint32(window + n, fill.u32(), true);
   });
-  return { entry: p.origin, elf, output, outputSize, count };
+  return { entry: p.origin, elf, output, outputSize, count, codeEnd: HEADERS + code.length };
 }
 
 /** What a sequence has left: its registers and its window. */

@@ -12,17 +12,40 @@ import { Program, X } from '../harness/asm.ts';
  */
 export type MonitorMode = 'machine' | 'user' | 'interrupted';
 
-/** Where addresses are noted: their number, then as many doublewords. */
-export const LOG = RAM_PHYS + 0x100000;
-/** Number of timer interrupts that an image had. */
-export const INTERRUPTIONS = LOG - 48;
+/** Most harts that run images in one machine. */
+export const MAX_HARTS = 2;
+/** What a hart's monitor needs. */
+export interface HartArea {
+  /** Its code. */
+  code: number;
+  /** Page tables of its image. */
+  tables: number;
+  /** Where addresses are noted: their number, then as many doublewords. */
+  log: number;
+  /** Number of timer interrupts that the image had. */
+  interruptions: number;
+  /** minstret at the end. */
+  retired: number;
+}
+export function hartArea(hart: number): HartArea {
+  const log = RAM_PHYS + 0x100000 + hart * 0x400000;
+  return {
+    code: RAM_PHYS + hart * 0x4000,
+    tables: RAM_PHYS + 0x40000 + hart * 0x40000,
+    log,
+    interruptions: log - 48,
+    retired: log - 40,
+  };
+}
+/** How many harts have come to the end. */
+export const ENDED = RAM_PHYS + 0x3f000;
 /** Registers in which cause, epc and tval are left at the end. */
 export const X_CAUSE = X['s1']!;
 export const X_EPC = X['s2']!;
 export const X_TVAL = X['s3']!;
 
-/** Registers that the timer's handler uses are kept here. */
-const SAVED = LOG - 64;
+/** Registers that the timer's handler uses are kept here; it counts interrupts 16 bytes further. */
+const savedAt = (area: HartArea): number => area.interruptions - 16;
 const MTIMECMP = CLINT_PHYS + 0x4000;
 const MTIME = CLINT_PHYS + 0xbff8;
 /** Ticks of 100 ns between interrupts. */
@@ -40,8 +63,16 @@ const SATP_SV39 = 8n << 60n;
 
 const { t0, t1, t2, a7 } = X as Record<'t0' | 't1' | 't2' | 'a7', number>;
 
-export function monitor(entry: number, mode: MonitorMode, tables: number): Uint8Array {
-  const p = new Program(RAM_PHYS);
+/** @param harts how many run an image; the last to end ends the program */
+export function monitor(entry: number, mode: MonitorMode, hart = 0, harts = 1): Uint8Array {
+  const area = hartArea(hart);
+  const { tables, log } = area;
+  const p = new Program(area.code);
+  if (hart === 0) {
+    p.op('beq', { rs1: X['a0']! }, 'start');
+    p.li(t0, hartArea(1).code).op('jalr', { rs1: t0 });
+  }
+  p.label('start');
   const write = (csr: string, value: number | bigint): Program =>
     p.li(t0, value).op('csrrw', { rs1: t0, imm: csrNumber(csr)! });
   p.la(t0, 'trap').op('csrrw', { rs1: t0, imm: csrNumber('mtvec')! });
@@ -54,9 +85,9 @@ export function monitor(entry: number, mode: MonitorMode, tables: number): Uint8
     write('satp', SATP_SV39 | (BigInt(tables) >> 12n));
   }
   if (mode === 'interrupted') {
-    write('mscratch', SAVED);
+    write('mscratch', savedAt(area));
     write('mie', MTIE);
-    p.li(t0, MTIMECMP).op('sd', { rs1: t0 });
+    p.li(t0, MTIMECMP + hart * 8).op('sd', { rs1: t0 });
   }
   write('mepc', entry).op('mret');
 
@@ -66,7 +97,7 @@ export function monitor(entry: number, mode: MonitorMode, tables: number): Uint8
     csr(t0, 'mscratch', t0).op('sd', { rs1: t0, rs2: t1 }).op('sd', { rs1: t0, rs2: t2, imm: 8 });
     p.op('csrrs', { rd: t1, imm: csrNumber('mcause')! }).op('bge', { rs1: t1 }, 'exception');
     p.li(t1, MTIME).op('ld', { rd: t1, rs1: t1 }).op('addi', { rd: t1, rs1: t1, imm: PERIOD });
-    p.li(t2, MTIMECMP).op('sd', { rs1: t2, rs2: t1 });
+    p.li(t2, MTIMECMP + hart * 8).op('sd', { rs1: t2, rs2: t1 });
     p.op('ld', { rd: t2, rs1: t0, imm: 16 })
       .op('addi', { rd: t2, rs1: t2, imm: 1 })
       .op('sd', { rs1: t0, rs2: t2, imm: 16 });
@@ -82,11 +113,19 @@ export function monitor(entry: number, mode: MonitorMode, tables: number): Uint8
   p.li(t0, CAUSE_ILLEGAL).op('beq', { rs1: X_CAUSE, rs2: t0 }, 'illegal');
   p.li(t0, CAUSE_ECALL_U).op('bne', { rs1: X_CAUSE, rs2: t0 }, 'end');
   p.li(t0, SYS_RT_SIGACTION).op('beq', { rs1: a7, rs2: t0 }, 'skip');
-  p.label('end').li(t0, TEST_PHYS).op('sw', { rs1: t0, rs2: X_CAUSE });
-  p.label('stop').op('jal', {}, 'stop');
+  p.label('end').op('csrrs', { rd: t1, imm: csrNumber('minstret')! });
+  p.li(t0, area.retired).op('sd', { rs1: t0, rs2: t1 });
+  p.li(t0, ENDED).li(t1, 1).op('amoadd.d', { rd: t1, rs1: t0, rs2: t1, aqrl: 3 });
+  p.li(t0, harts - 1).op('bne', { rs1: t1, rs2: t0 }, 'stop');
+  p.li(t0, TEST_PHYS).op('sw', { rs1: t0, rs2: X_CAUSE });
+  // Asleep, so that nothing more retires while another hart goes on.
+  p.label('stop')
+    .op('csrrw', { rs1: 0, imm: csrNumber('mie')! })
+    .op('wfi')
+    .op('jal', {}, 'stop');
 
   p.label('illegal')
-    .li(t0, LOG)
+    .li(t0, log)
     .op('ld', { rd: t1, rs1: t0 })
     .op('addi', { rd: t1, rs1: t1, imm: 1 })
     .op('sd', { rs1: t0, rs2: t1 });

@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BareMetal } from '../harness/bare-metal.ts';
+import type { BareMetalOptions } from '../harness/bare-metal.ts';
 import { leaf, PageTables, PTE } from '../harness/page-tables.ts';
 import type { Mode } from '../harness/page-tables.ts';
 import { DATA, reg, runHere, runInQemu, TrapProgram, whyNoQemuSystem } from '../harness/trap-program.ts';
@@ -153,93 +154,103 @@ function space(bare: BareMetal, random: Random, area: number, strict: boolean): 
   return slots;
 }
 
-describe.skipIf(whyNoQemuSystem() !== undefined)(`random translations, seed ${seed}`, () => {
-  let bare: BareMetal;
-  let rounds = 0;
-  beforeAll(async () => {
-    bare = await BareMetal.create();
-  });
-  afterAll(() => bare[Symbol.asyncDispose]());
+const MODES: { name: string; options: BareMetalOptions }[] = [
+  { name: 'interpreted', options: { accel: 'interp' } },
+  { name: 'translated', options: { accel: 'jit', jit: { threshold: 1, eager: true, synchronous: true } } },
+];
 
-  // The tables can only be compared without AMOs, whose loads and stores QEMU 7.2 translates one after the other.
-  test.each([false, true, false, true])('round, tables compared: %s', { timeout: 60_000 }, async (strict) => {
-    const random = new Random(seed + rounds++);
-    const kinds = strict ? ['load', 'store', 'fetch'] : KINDS;
-    bare.ram(RECORDS, CASES * CASE_SIZE).fill(0);
-    bare.ram(TABLES, TABLES_SIZE).fill(0);
-    for (let i = 0; i < FRAME_COUNT * 512; i++) bare.writeU64(FRAMES + i * 8, EBREAKS);
-    const slots = Array.from({ length: SPACES }, (_, i) =>
-      space(bare, random, TABLES + i * (TABLES_SIZE / SPACES), strict),
-    ).flat();
-    for (let n = 0; n < CASES; n++) {
-      const at = RECORDS + n * CASE_SIZE;
-      const slot = random.pick(slots);
-      const put = (field: number, value: bigint): void => bare.writeU64(at + field, value);
-      put(FIELD.satp, slot.satp);
-      put(FIELD.va, slot.va + BigInt(random.below(64) * 8));
-      const chosen = random.pick(kinds);
-      put(FIELD.kind, BigInt(KINDS.findIndex((kind) => kind === chosen)));
-      put(
-        FIELD.status,
-        (random.chance(0.5) ? MS.MPP_S : 0n) | (random.chance(0.5) ? MS.SUM : 0n) | (random.chance(0.5) ? MS.MXR : 0n),
-      );
-      // Entry 0 is the driver's: NAPOT, no rights.
-      let config = 0x18n;
-      for (let i = 0; i < PMP_ENTRIES; i++) {
-        const about = random.chance(0.7)
-          ? FRAMES + random.below(FRAME_COUNT * 512) * 8
-          : TABLES + random.below(TABLES_SIZE / 8) * 8;
-        const size = random.pick([8, 64, 512, 4096, 8192, 65536, 1 << 20]);
-        const kind = random.chance(0.4) ? random.below(4) : 0;
+describe.skipIf(whyNoQemuSystem() !== undefined).each(MODES)(
+  `random translations $name, seed ${seed}`,
+  ({ options }) => {
+    let bare: BareMetal;
+    let rounds = 0;
+    beforeAll(async () => {
+      bare = await BareMetal.create(options);
+    });
+    afterAll(() => bare[Symbol.asyncDispose]());
+
+    // The tables can only be compared without AMOs, whose loads and stores QEMU 7.2 translates one after the other.
+    test.each([false, true])('round, tables compared: %s', { timeout: 60_000 }, async (strict) => {
+      const random = new Random(seed + rounds++);
+      const kinds = strict ? ['load', 'store', 'fetch'] : KINDS;
+      bare.ram(RECORDS, CASES * CASE_SIZE).fill(0);
+      bare.ram(TABLES, TABLES_SIZE).fill(0);
+      for (let i = 0; i < FRAME_COUNT * 512; i++) bare.writeU64(FRAMES + i * 8, EBREAKS);
+      const slots = Array.from({ length: SPACES }, (_, i) =>
+        space(bare, random, TABLES + i * (TABLES_SIZE / SPACES), strict),
+      ).flat();
+      for (let n = 0; n < CASES; n++) {
+        const at = RECORDS + n * CASE_SIZE;
+        const slot = random.pick(slots);
+        const put = (field: number, value: bigint): void => bare.writeU64(at + field, value);
+        put(FIELD.satp, slot.satp);
+        put(FIELD.va, slot.va + BigInt(random.below(64) * 8));
+        const chosen = random.pick(kinds);
+        put(FIELD.kind, BigInt(KINDS.findIndex((kind) => kind === chosen)));
         put(
-          FIELD.pmpaddr + i * 8,
-          kind === 3 ? (BigInt(about - (about % size)) >> 2n) | BigInt((size >> 3) - 1) : BigInt(about) >> 2n,
+          FIELD.status,
+          (random.chance(0.5) ? MS.MPP_S : 0n) |
+            (random.chance(0.5) ? MS.SUM : 0n) |
+            (random.chance(0.5) ? MS.MXR : 0n),
         );
-        // Tables are open to S or not: QEMU 7.2 does not ask PMP whether it may write A and D.
-        const rights = kind === TOR || about < FRAMES ? [7, 7, 0] : [7, 7, 7, 5, 4, 3, 1, 0];
-        config |= BigInt((kind << 3) | random.pick(rights)) << BigInt(8 + i * 8);
+        // Entry 0 is the driver's: NAPOT, no rights.
+        let config = 0x18n;
+        for (let i = 0; i < PMP_ENTRIES; i++) {
+          const about = random.chance(0.7)
+            ? FRAMES + random.below(FRAME_COUNT * 512) * 8
+            : TABLES + random.below(TABLES_SIZE / 8) * 8;
+          const size = random.pick([8, 64, 512, 4096, 8192, 65536, 1 << 20]);
+          const kind = random.chance(0.4) ? random.below(4) : 0;
+          put(
+            FIELD.pmpaddr + i * 8,
+            kind === 3 ? (BigInt(about - (about % size)) >> 2n) | BigInt((size >> 3) - 1) : BigInt(about) >> 2n,
+          );
+          // Tables are open to S or not: QEMU 7.2 does not ask PMP whether it may write A and D.
+          const rights = kind === TOR || about < FRAMES ? [7, 7, 0] : [7, 7, 7, 5, 4, 3, 1, 0];
+          config |= BigInt((kind << 3) | random.pick(rights)) << BigInt(8 + i * 8);
+        }
+        put(FIELD.pmpcfg, config);
       }
-      put(FIELD.pmpcfg, config);
-    }
-    const program = driver();
-    const { ram } = runInQemu(bare, program);
-    const before = bare.ram(TABLES, TABLES_SIZE).slice();
-    await runHere(bare, program, undefined, 20_000);
+      const program = driver();
+      const { ram } = runInQemu(bare, program);
+      const before = bare.ram(TABLES, TABLES_SIZE).slice();
+      await runHere(bare, program, undefined, 20_000);
 
-    const differences: string[] = [];
-    for (let n = 0; n < CASES && differences.length < 10; n++) {
-      const at = RECORDS + n * CASE_SIZE;
-      const read = (field: number): string => bare.readU64(at + field).toString(16);
-      const theirs = (field: number): string => ram.readBigUInt64LE(at - 0x80000000 + field).toString(16);
-      const result = [FIELD.cause, FIELD.tval, FIELD.value];
-      const amo = KINDS[Number(bare.readU64(at + FIELD.kind))] === 'amo';
-      if (result.every((field) => read(field) === theirs(field))) continue;
-      // QEMU 7.2 has no tval for ebreak, and what an AMO may not read is a load's fault there, whatever else is wrong.
-      const [cause, theirCause] = [read(FIELD.cause), theirs(FIELD.cause)];
-      if (cause === '3' && theirCause === '3' && read(FIELD.value) === theirs(FIELD.value)) continue;
-      if (
-        amo &&
-        STORE_FAULTS.includes(cause) &&
-        LOAD_FAULTS.includes(theirCause) &&
-        read(FIELD.tval) === theirs(FIELD.tval)
-      )
-        continue;
-      const pmp = Array.from({ length: PMP_ENTRIES }, (_, i) => read(FIELD.pmpaddr + i * 8)).join(' ');
-      differences.push(
-        `case ${n}: ${KINDS[Number(bare.readU64(at + FIELD.kind))]} of ${read(FIELD.va)}, satp ${read(FIELD.satp)}, status ${read(FIELD.status)}, ` +
-          `pmpcfg ${read(FIELD.pmpcfg)}, pmpaddr ${pmp}: ours ${result.map(read).join(' ')}, theirs ${result.map(theirs).join(' ')}; ${walk(bare, at, before)}`,
-      );
-    }
-    for (let at = TABLES; strict && at < TABLES + TABLES_SIZE && differences.length < 10; at += 8) {
-      const theirs = ram.readBigUInt64LE(at - 0x80000000);
-      if (bare.readU64(at) !== theirs)
+      const differences: string[] = [];
+      for (let n = 0; n < CASES && differences.length < 10; n++) {
+        const at = RECORDS + n * CASE_SIZE;
+        const read = (field: number): string => bare.readU64(at + field).toString(16);
+        const theirs = (field: number): string => ram.readBigUInt64LE(at - 0x80000000 + field).toString(16);
+        const result = [FIELD.cause, FIELD.tval, FIELD.value];
+        const amo = KINDS[Number(bare.readU64(at + FIELD.kind))] === 'amo';
+        if (result.every((field) => read(field) === theirs(field))) continue;
+        // QEMU 7.2 has no tval for ebreak, and what an AMO may not read is a load's fault there, whatever else is wrong.
+        const [cause, theirCause] = [read(FIELD.cause), theirs(FIELD.cause)];
+        if (cause === '3' && theirCause === '3' && read(FIELD.value) === theirs(FIELD.value)) continue;
+        if (
+          amo &&
+          STORE_FAULTS.includes(cause) &&
+          LOAD_FAULTS.includes(theirCause) &&
+          read(FIELD.tval) === theirs(FIELD.tval)
+        )
+          continue;
+        const pmp = Array.from({ length: PMP_ENTRIES }, (_, i) => read(FIELD.pmpaddr + i * 8)).join(' ');
         differences.push(
-          `entry at ${at.toString(16)}: ours ${bare.readU64(at).toString(16)}, theirs ${theirs.toString(16)}`,
+          `case ${n}: ${KINDS[Number(bare.readU64(at + FIELD.kind))]} of ${read(FIELD.va)}, satp ${read(FIELD.satp)}, status ${read(FIELD.status)}, ` +
+            `pmpcfg ${read(FIELD.pmpcfg)}, pmpaddr ${pmp}: ours ${result.map(read).join(' ')}, theirs ${result.map(theirs).join(' ')}; ${walk(bare, at, before)}`,
         );
-    }
-    expect(differences).toEqual([]);
-  });
-});
+      }
+      for (let at = TABLES; strict && at < TABLES + TABLES_SIZE && differences.length < 10; at += 8) {
+        const theirs = ram.readBigUInt64LE(at - 0x80000000);
+        if (bare.readU64(at) !== theirs)
+          differences.push(
+            `entry at ${at.toString(16)}: ours ${bare.readU64(at).toString(16)}, theirs ${theirs.toString(16)}`,
+          );
+      }
+      expect(differences).toEqual([]);
+    });
+  },
+);
 
 /** The entries on the way to a case's address, as they were. */
 function walk(bare: BareMetal, at: number, tables: Uint8Array): string {
