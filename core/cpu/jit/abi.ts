@@ -73,6 +73,8 @@ export const JIT_FLAGS = 0x1c00008;
 export const JIT_EAGER = 1;
 /** A hart that has asked for a region waits for it. */
 export const JIT_SYNCHRONOUS = 2;
+/** The translator notes what became of which instruction (TRANSLATOR_MARKS). */
+export const JIT_MARKS = 4;
 /**
  * Rings at JIT_RINGS + hart * JIT_RING_STRIDE: i32 atomic head (written by the hart), i32 atomic tail, i32 atomic what the tail was
  * when all requests before it had been answered, entries from +64.
@@ -100,6 +102,9 @@ export const RECORD_RANGES = 40;
 export const RECORD_BYTES = 52;
 
 // ---- the translator's memory --------------------------------------------------------------------------------------
+/** With JIT_MARKS, of the region translated last: pairs of u32 offset in its body, i32 distance of the instruction from the entry. */
+export const TRANSLATOR_MARKS = 0x1c70000;
+export const TRANSLATOR_MARKS_SIZE = 0x10000;
 /** Statics of translator.wasm, its work arrays, and its output. */
 export const TRANSLATOR_STATICS = 0x1c80000;
 export const TRANSLATOR_WORK = 0x1c90000;

@@ -5,30 +5,20 @@
 import {
   H_DTLB, H_FRM, H_INSTRET, H_MSTATUS, H_POLL,
 } from '../../worker/layout';
-import { FN_HELPERS, H_DATA_CONTEXT, H_FP_LIMIT, H_JIT_FAULT, MAX_DEPTH } from './abi';
+import {
+  FN_HELPERS, H_DATA_CONTEXT, H_FP_LIMIT, H_JIT_FAULT, JIT_FLAGS, JIT_MARKS, MAX_DEPTH, TRANSLATOR_MARKS, TRANSLATOR_MARKS_SIZE,
+} from './abi';
 import {
   HELPER_JIT_FP_LIMIT, HELPER_JIT_LOAD, HELPER_JIT_STORE, HELPER_JIT_SYSTEM, TYPE_JIT_FP_LIMIT, TYPE_JIT_LOAD, TYPE_JIT_STORE,
   TYPE_JIT_SYSTEM, TYPE_REGION,
 } from '../generated/translate.as';
 import { MS_FS } from '../state.as';
+import {
+  LOCAL_BLOCK, LOCAL_COUNT, LOCAL_DC, LOCAL_DEPTH, LOCAL_ENTRY, LOCAL_FS, LOCAL_LIMIT, LOCAL_PC, LOCAL_TEMP, LOCAL_VA,
+} from './locals';
 import { W_CHAIN, W_HINTS, W_HINTS_END, W_LOCAL } from './work.as';
 
-// Locals: parameters, temporaries, then the registers that the region uses.
-export const LOCAL_BLOCK = 0;
-export const LOCAL_PC = 1;
-export const LOCAL_DEPTH = 2;
-/** i64 x 3. */
-export const LOCAL_DC = 3;
-export const LOCAL_VA = 4;
-export const LOCAL_COUNT = 5;
-/** i32 x 4. */
-export const LOCAL_ENTRY = 6;
-export const LOCAL_FS = 7;
-export const LOCAL_TEMP = 8;
-/** f64 x 2. */
-export const LOCAL_FP = 10;
-export const LOCAL_LIMIT = 11;
-export const LOCAL_FIRST = 12;
+export * from './locals';
 
 const F64_LOAD = 0x2b;
 const I64_LOAD = 0x29;
@@ -53,6 +43,24 @@ export function setHints(at: usize): void {
 }
 export function hints(): usize {
   return hintEnd;
+}
+
+// ---- marks ------------------------------------------------------------------------------------------------------
+
+let markEnd: usize = TRANSLATOR_MARKS;
+
+export function clearMarks(): void {
+  markEnd = TRANSLATOR_MARKS;
+}
+export function markCount(): i32 {
+  return <i32>(markEnd - TRANSLATOR_MARKS) >> 3;
+}
+/** Here begins what becomes of the instruction at a distance from the entry. */
+export function mark(at: i32): void {
+  if (!(load<i32>(JIT_FLAGS) & JIT_MARKS) || markEnd == TRANSLATOR_MARKS + TRANSLATOR_MARKS_SIZE) return;
+  store<u32>(markEnd, <u32>(out - bodyStart));
+  store<i32>(markEnd, at, 4);
+  markEnd += 8;
 }
 
 // ---- bytes ------------------------------------------------------------------------------------------------------

@@ -171,12 +171,14 @@ function emitBody(block: usize): void {
     const kind = r.kindAt(h);
     if (r.isCall(h) || kind == KIND_SYSTEM) {
       e.closeChain();
+      e.mark(at);
       if (kind == KIND_SYSTEM) {
         e.emitSystem(slot, at, at + (r.lengthAt(h) << 1));
         reloadState();
       } else emitCall(h);
       if (h != last) openChain(h + r.lengthAt(h), last);
     } else {
+      e.mark(at);
       if (r.usesFp(h) && !fpChecked) {
         e.fpCheck(at);
         fpChecked = true;
@@ -220,6 +222,7 @@ function emitEnd(index: i32): void {
   const slot = r.slotAt(last);
   const at = r.distance(last);
   const end = load<u8>(block, r.B_END);
+  if (end != r.END_FALL) e.mark(at);
   if (end == r.END_LEAVE) {
     e.emitExit(at);
     return;
@@ -437,6 +440,7 @@ export function addRegion(request: usize): i32 {
   const body = start + 4;
   e.setOut(body);
   e.setBody(body);
+  e.clearMarks();
   store<u32>(record, <u32>start);
   store<u32>(record, <u32>e.hints(), 8);
   store<u32>(record, <u32>recordEnd, 12);
@@ -457,6 +461,15 @@ export function addRegion(request: usize): i32 {
   writeRecord(request, fn);
   regions++;
   return regions;
+}
+
+/** Pairs at TRANSLATOR_MARKS for the region added last. */
+export function markCount(): i32 {
+  return e.markCount();
+}
+/** The local that holds a register (x 0..31, f 32..63) in the region added last; -1 when it uses it not. */
+export function localOf(register: i32): i32 {
+  return (r.usedRegisters >> register) & 1 ? load<u8>(W_LOCAL + register) : -1;
 }
 
 export function recordAt(i: i32): usize {
