@@ -30,6 +30,8 @@ export interface HartState {
   pc: bigint;
   priv: number;
   x: bigint[];
+  /** Instructions retired since reset. */
+  retired: bigint;
 }
 
 export class BareMetal implements AsyncDisposable {
@@ -153,6 +155,7 @@ export class BareMetal implements AsyncDisposable {
       pc: this.#control.getU64(block + L.H_PC),
       priv: this.#control.load(block + L.H_PRIV),
       x: Array.from({ length: 32 }, (_, i) => this.#control.getU64(block + L.H_X + i * 8)),
+      retired: this.#control.getU64(block + L.H_INSTRET),
     };
   }
 
@@ -181,6 +184,19 @@ export class BareMetal implements AsyncDisposable {
       (_, i) => `hart ${i} at 0x${this.hart(i).pc.toString(16)}, mode ${this.hart(i).priv}`,
     );
     throw new Error(`the program has not ended after ${limit} ms: ${where.join('; ')}`);
+  }
+
+  /** Lets the harts run until park(). */
+  start(): void {
+    this.#group.run();
+  }
+  park(): Promise<void> {
+    return this.#group.park();
+  }
+
+  /** One instruction of a parked hart; false when it is not started. */
+  step(hart: number): boolean {
+    return this.#engine.stepHart(hart) !== 0;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
