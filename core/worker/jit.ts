@@ -1,4 +1,5 @@
 /** Entry point of the JIT worker: one a machine; translates guest code for all its harts. */
+import { availableParallelism } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
 import { monotonicNow } from '../engine.ts';
@@ -12,6 +13,8 @@ const say = (report: JitReport) => parentPort?.postMessage(report);
 
 // Regions are compiled here, all of them, and not by the hart that happens to enter one first.
 setFlagsFromString('--no-wasm-lazy-compilation');
+// The optimising compiler's threads must not take the harts' cores from them.
+setFlagsFromString(`--wasm-num-compilation-tasks=${Math.max(1, availableParallelism() >> 1)}`);
 
 // It calls through no table.
 const table = new WebAssembly.Table({ element: 'anyfunc', initial: 1 });
