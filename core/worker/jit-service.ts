@@ -97,6 +97,11 @@ export class JitService {
   readonly #known = new Map<number, Region[]>();
   #next = FN_FIRST;
   #moduleBytes = 0;
+  /**
+   * Modules since the last flush, and those before it. V8 frees a module's code in the thread that lets go of it last, at some
+   * tenth of a millisecond each; that must not be a hart.
+   */
+  #modules: [WebAssembly.Module[], WebAssembly.Module[]] = [[], []];
   #reported = false;
   /** The hart whose ring is looked at first. */
   #turn = 0;
@@ -189,6 +194,7 @@ export class JitService {
     if (module !== null) {
       this.#next += batch.length;
       this.#moduleBytes += size;
+      this.#modules[0].push(module);
       stats.add('batches', 1);
       stats.add('translatedRegions', batch.length);
       stats.set('regions', this.#next - FN_FIRST);
@@ -361,6 +367,7 @@ export class JitService {
       }
     }
     this.#known.clear();
+    this.#modules = [[], this.#modules[0]];
     this.#next = FN_FIRST;
     this.#moduleBytes = 0;
     stats.add('flushes', 1);
