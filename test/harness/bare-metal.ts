@@ -18,12 +18,13 @@ export interface BareMetalOptions {
   /** Bytes. */
   ramSize?: number;
   harts?: number;
-  /** Default: RINGSIDE_ACCEL, else jit. */
+  /** Default: RINGSIDE_ACCEL, else jit. With RINGSIDE_ACCEL=hot all is translated before it is executed. */
   accel?: 'jit' | 'interp';
   jit?: JitOptions;
 }
 
 const ACCEL = process.env['RINGSIDE_ACCEL'] === 'interp' ? 'interp' : 'jit';
+const JIT: JitOptions = process.env['RINGSIDE_ACCEL'] === 'hot' ? { threshold: 1, eager: true, synchronous: true } : {};
 
 /** What a hart is at, when it is parked. */
 export interface HartState {
@@ -61,7 +62,7 @@ export class BareMetal implements AsyncDisposable {
     ramSize = 32 * MIB,
     harts = 1,
     accel = ACCEL,
-    jit = {},
+    jit = JIT,
   }: BareMetalOptions = {}): Promise<BareMetal> {
     const memory = new WebAssembly.Memory({ initial: (L.RAM_OFFSET + ramSize) / 65536, maximum: 65536, shared: true });
     const module = await engineModule();
@@ -184,6 +185,15 @@ export class BareMetal implements AsyncDisposable {
       (_, i) => `hart ${i} at 0x${this.hart(i).pc.toString(16)}, mode ${this.hart(i).priv}`,
     );
     throw new Error(`the program has not ended after ${limit} ms: ${where.join('; ')}`);
+  }
+
+  /** Gives a hart the state, all but interrupt lines, that it has in another machine, and RAM as it is there. Both are parked. */
+  setHart(index: number, other: BareMetal): void {
+    const block = this.#control.hart(index);
+    const from = new Uint8Array(other.#memory.buffer);
+    const to = new Uint8Array(this.#memory.buffer);
+    to.set(from.subarray(block + L.H_X, block + L.H_IRQ), block + L.H_X);
+    to.set(from.subarray(L.RAM_OFFSET, L.RAM_OFFSET + this.ramSize), L.RAM_OFFSET);
   }
 
   /** Lets the harts run until park(). */
