@@ -12,6 +12,7 @@ import {
   H_STAT_JIT_ENTRIES,
   JIT_EAGER,
   JIT_FLAGS,
+  JIT_MARKS,
   JIT_SYNCHRONOUS,
   H_STAT_JIT_RETIRED,
   JIT_WAKE,
@@ -21,6 +22,7 @@ import { translatorModule } from '../engine.ts';
 import type { Engine } from '../engine.ts';
 import type { ClockWorkerData } from '../worker/clock.ts';
 import type { HartWorkerData } from '../worker/hart.ts';
+import type { JitLogOptions } from '../worker/jit-log.ts';
 import type { JitLimits, JitReport, JitWorkerData } from '../worker/jit-messages.ts';
 import { JitStats } from '../worker/jit-stats.ts';
 import type { JitStatistics } from '../worker/jit-stats.ts';
@@ -52,6 +54,8 @@ export interface JitOptions extends Partial<JitLimits> {
    */
   eager?: boolean;
   synchronous?: boolean;
+  /** What is to be written down of it (`-d`). */
+  log?: JitLogOptions;
   /** The JIT worker; another one for tests of what surrounds the translator. */
   worker?: URL;
 }
@@ -92,9 +96,10 @@ export class HartGroup {
     const started = [group.#spawn('clock', new URL('../worker/clock.ts', import.meta.url), clock)];
     const ports = options.accel === 'interp' ? null : group.#startJit(await translatorModule(), started);
     const threshold = ports === null ? 0 : (options.jit?.threshold ?? JIT_THRESHOLD);
+    const log = options.jit?.log ?? null;
     for (let hart = 0; hart < harts; hart++) {
       control.store(control.hart(hart) + H_JIT_THRESHOLD, threshold);
-      const jit = ports === null ? null : { port: ports[hart]!, stats: group.#stats!.buffer };
+      const jit = ports === null ? null : { port: ports[hart]!, stats: group.#stats!.buffer, log };
       const data: HartWorkerData = { module, memory, hart, jit };
       const entry = new URL('../worker/hart.ts', import.meta.url);
       started.push(group.#spawn(`hart${hart}`, entry, data, jit === null ? [] : [jit.port]));
@@ -111,7 +116,10 @@ export class HartGroup {
   /** Starts the JIT worker. @returns the harts' ends of its channels */
   #startJit(translator: WebAssembly.Module, started: Promise<void>[]): MessagePort[] {
     const { control, memory, harts, jit = {}, onMessage } = this.#o;
-    control.store(JIT_FLAGS, (jit.eager ? JIT_EAGER : 0) | (jit.synchronous ? JIT_SYNCHRONOUS : 0));
+    control.store(
+      JIT_FLAGS,
+      (jit.eager ? JIT_EAGER : 0) | (jit.synchronous ? JIT_SYNCHRONOUS : 0) | (jit.log === undefined ? 0 : JIT_MARKS),
+    );
     const channels = this.#indices.map(() => new MessageChannel());
     const ports = channels.map(({ port1 }) => port1);
     this.#stats = new JitStats(harts);
@@ -119,7 +127,9 @@ export class HartGroup {
       moduleBytes: jit.moduleBytes ?? JIT_MODULE_BYTES,
       regions: Math.min(jit.regions ?? FN_LIMIT, FN_LIMIT - FN_FIRST),
     };
-    const data: JitWorkerData = { memory, harts, ports, stats: this.#stats.buffer, translator, limits };
+    const { buffer } = this.#stats;
+    const log = jit.log ?? null;
+    const data: JitWorkerData = { memory, harts, ports, stats: buffer, translator, limits, log };
     started.push(this.#spawn('jit', jit.worker ?? new URL('../worker/jit.ts', import.meta.url), data, ports));
     this.#workers.at(-1)!.on('message', (report: JitReport) => {
       if (report !== 'ready') onMessage?.(report.message);

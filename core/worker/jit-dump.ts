@@ -1,24 +1,21 @@
-/** The JIT worker's part of `-d`: notes what each region is made of, and writes it when its batch has become a module. */
-import { FN_FIRST, RECORD_BYTES, RECORD_PA, RECORD_RANGES, TRANSLATOR_MARKS } from '../cpu/jit/abi.ts';
+/**
+ * The JIT worker's part of `-d`: stands between the service and the translator, notes what each region is made of, and writes it
+ * down when its batch has become a module.
+ */
+import { FN_FIRST, RECORD_BYTES, RECORD_PA, RECORD_RANGES, TRANSLATOR_MARKS, TRANSLATOR_OUT } from '../cpu/jit/abi.ts';
 import { guestText, regionText } from '../cpu/jit/region-text.ts';
 import type { RegionSource } from '../cpu/jit/region-text.ts';
 import { readModule } from '../cpu/jit/wasm-text.ts';
+import { monotonicNow } from '../engine.ts';
 import { errorLine } from '../errors.ts';
 import type { JitLog } from './jit-log.ts';
+import type { HartMail } from './jit-messages.ts';
+import type { Translator } from './jit-service.ts';
 
 /** What it asks the translator about the region added last. */
-export interface DumpedTranslator {
+export interface DumpedTranslator extends Translator {
   markCount(): number;
   localOf(register: number): number;
-}
-
-export interface BatchFigures {
-  /** Attached again, taken from the rings but not translated. */
-  again: number;
-  refused: number;
-  translateMs: number;
-  compileMs: number;
-  size: number;
 }
 
 const PAGE = 4096;
@@ -28,86 +25,99 @@ const REGISTERS = 64;
 const RULE = '----------------';
 
 /** Guest code of an attach record, by distance from the entry. */
-function codeOf(record: Uint8Array): (distance: number) => number | null {
-  const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
-  const entry = view.getUint32(4, true);
-  const used = view.getUint32(8, true);
+function codeOf(record: DataView): (distance: number) => number | null {
+  const entry = record.getUint32(4, true);
+  const used = record.getUint32(8, true);
   const halfwords = new Map<number, number>();
   let at = RECORD_BYTES;
   PAGE_OFFSETS.forEach((page, i) => {
     if ((used & (1 << i)) === 0) return;
-    const first = view.getUint16(RECORD_RANGES + i * 4, true);
-    const end = view.getUint16(RECORD_RANGES + i * 4 + 2, true);
-    for (let n = first; n + 1 < end; n += 2, at += 2) halfwords.set(page + n - entry, view.getUint16(at, true));
+    const first = record.getUint16(RECORD_RANGES + i * 4, true);
+    const end = record.getUint16(RECORD_RANGES + i * 4 + 2, true);
+    for (let n = first; n + 1 < end; n += 2, at += 2) halfwords.set(page + n - entry, record.getUint16(at, true));
   });
   return (distance) => halfwords.get(distance) ?? null;
 }
 
-export class JitDump {
-  readonly #log: JitLog;
-  readonly #data: DataView;
-  readonly #translator: DumpedTranslator;
-  #sources: RegionSource[] = [];
-  #batches = 0;
+/**
+ * A translator that writes down what it does. Wants JIT_MARKS.
+ * @param log out_wasm and in_asm: each region; jit: a line a module
+ */
+export function dumpingTranslator(memory: WebAssembly.Memory, translator: DumpedTranslator, log: JitLog): Translator {
+  const data = new DataView(memory.buffer);
+  let sources: RegionSource[] = [];
+  let firstFn = 0;
+  let block = 0;
+  let started = 0;
+  let modules = 0;
 
-  constructor(log: JitLog, memory: WebAssembly.Memory, translator: DumpedTranslator) {
-    this.#log = log;
-    this.#data = new DataView(memory.buffer);
-    this.#translator = translator;
-  }
-
-  /** The region added last. `va`: of its entry. `block`: as begin() was told. */
-  added(fn: number, va: bigint, record: Uint8Array, block: number): void {
-    const data = this.#data;
-    const marks = Array.from({ length: this.#translator.markCount() }, (_, i) => ({
+  const added = (index: number, va: bigint): void => {
+    const at = translator.recordAt(index);
+    const record = new DataView(memory.buffer.slice(at, at + translator.recordSize(index)));
+    const marks = Array.from({ length: translator.markCount() }, (_, i) => ({
       offset: data.getUint32(TRANSLATOR_MARKS + i * 8, true),
       distance: data.getInt32(TRANSLATOR_MARKS + i * 8 + 4, true),
     }));
     const registers = new Map<number, number>();
     for (let register = 0; register < REGISTERS; register++) {
-      const local = this.#translator.localOf(register);
+      const local = translator.localOf(register);
       if (local >= 0) registers.set(local, register);
     }
-    const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
-    const pa = view.getBigUint64(RECORD_PA, true) + BigInt(view.getUint32(4, true));
-    this.#sources.push({ fn, pa, va, marks, registers, halfword: codeOf(record), block });
-  }
+    const pa = record.getBigUint64(RECORD_PA, true) + BigInt(record.getUint32(4, true));
+    sources.push({ fn: firstFn + index, pa, va, marks, registers, halfword: codeOf(record), block });
+  };
 
-  /** The batch is complete. `module`: its bytes, null when there is none. */
-  batch(module: Uint8Array | null, { again, refused, translateMs, compileMs, size }: BatchFigures): void {
-    const sources = this.#sources;
-    this.#sources = [];
-    const lines: string[] = [];
-    if (module !== null) this.#regions(module, sources, lines);
-    if (this.#log.has('jit')) {
-      const regions =
-        sources.length === 0 ? 'no region' : `regions ${sources[0]!.fn} to ${sources.at(-1)!.fn}, ${size} bytes`;
-      const times = `translated in ${translateMs.toFixed(2)} ms, compiled in ${compileMs.toFixed(2)} ms`;
-      lines.push(`jit: batch ${this.#batches}: ${regions}, ${again} known, ${refused} refused; ${times}`);
-    }
-    this.#batches++;
-    this.#log.write(lines);
-  }
-
-  #regions(bytes: Uint8Array, sources: RegionSource[], lines: string[]): void {
-    const guest = this.#log.has('in_asm');
-    const host = this.#log.has('out_wasm');
-    if (!guest && !host) return;
+  const regionLines = (size: number): string[] => {
+    const guest = log.has('in_asm');
+    const host = log.has('out_wasm');
+    if (!guest && !host) return [];
     try {
-      const module = readModule(bytes);
+      const module = readModule(new Uint8Array(memory.buffer.slice(TRANSLATOR_OUT, TRANSLATOR_OUT + size)));
       const first = module.functions.length - sources.length;
-      sources.forEach((source, i) => {
-        lines.push(RULE);
-        if (guest) lines.push(...guestText(source), '');
-        if (host) lines.push(...regionText(module, module.functions[first + i]!, source).lines, '');
-      });
+      return sources.flatMap((source, i) => [
+        RULE,
+        ...(guest ? [...guestText(source), ''] : []),
+        ...(host ? [...regionText(module, module.functions[first + i]!, source).lines, ''] : []),
+      ]);
     } catch (error) {
-      lines.push(`jit: the batch's module cannot be shown: ${errorLine(error)}`);
+      return [`jit: the module cannot be shown: ${errorLine(error)}`];
     }
-  }
+  };
 
-  /** All regions below `end` have been dropped. */
-  flushed(end: number, moduleBytes: number): void {
-    if (this.#log.has('jit')) this.#log.write([`jit: flush: ${end - FN_FIRST} regions, ${moduleBytes} bytes`]);
-  }
+  return {
+    ...translator,
+    begin(fn, forBlock) {
+      sources = [];
+      firstFn = fn;
+      block = forBlock;
+      started = monotonicNow();
+      translator.begin(fn, forBlock);
+    },
+    addRegion(request) {
+      const va = data.getBigUint64(request, true);
+      const regions = translator.addRegion(request);
+      if (regions > 0) added(regions - 1, va);
+      return regions;
+    },
+    finish() {
+      const size = translator.finish();
+      const ms = monotonicNow() - started;
+      if (size === 0) return size;
+      const lines = regionLines(size);
+      if (log.has('jit'))
+        lines.push(
+          `jit: module ${modules}: regions ${firstFn} to ${firstFn + sources.length - 1}, ${size} bytes, ${ms.toFixed(2)} ms`,
+        );
+      modules++;
+      log.write(lines);
+      return size;
+    },
+  };
+}
+
+/** Writes down what goes to the harts. */
+export function logMail(log: JitLog, hart: number, mail: HartMail): void {
+  if (!log.has('jit')) return;
+  if (mail.kind === 'flush') log.write([`jit: hart ${hart} drops all ${mail.end - FN_FIRST} regions`]);
+  else log.write([`jit: hart ${hart} is given ${mail.records.length} regions${mail.module === null ? ' again' : ''}`]);
 }

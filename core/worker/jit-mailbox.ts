@@ -9,9 +9,11 @@ import {
   JIT_RECORDS,
   JIT_SYNCHRONOUS,
   JIT_WAKE,
+  RECORD_PA,
 } from '../cpu/jit/abi.ts';
 import { monotonicNow } from '../engine.ts';
 import type { Engine } from '../engine.ts';
+import { JitLog } from './jit-log.ts';
 import type { HartJit, HartMail } from './jit-messages.ts';
 import { JitStats } from './jit-stats.ts';
 import { HART_BASE, HART_STRIDE } from './layout.ts';
@@ -27,22 +29,30 @@ export interface JitMailboxOptions extends HartJit {
   table: WebAssembly.Table;
 }
 
+function describeRecord(record: Uint8Array): string {
+  const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
+  const pa = view.getBigUint64(RECORD_PA, true) + BigInt(view.getUint32(4, true));
+  return `region ${view.getUint32(0, true)}, physical 0x${pa.toString(16)}`;
+}
+
 export class JitMailbox {
   readonly #o: JitMailboxOptions;
   readonly #words: Int32Array;
   readonly #records: Uint8Array;
   readonly #stats: JitStats;
   readonly #block: number;
+  readonly #log: JitLog | null;
   /** What has come but has not been attached yet, last first. */
   #pending: Uint8Array[] = [];
 
   constructor(options: JitMailboxOptions) {
     this.#o = options;
-    const { memory, hart, harts, stats } = options;
+    const { memory, hart, harts, stats, log } = options;
     this.#words = new Int32Array(memory.buffer);
     this.#records = new Uint8Array(memory.buffer, JIT_RECORDS + hart * JIT_RECORD_SIZE, JIT_RECORD_SIZE);
     this.#stats = new JitStats(harts, stats);
     this.#block = HART_BASE + hart * HART_STRIDE;
+    this.#log = log === null ? null : new JitLog(log);
   }
 
   /** Serves H_JIT_MAIL. */
@@ -86,7 +96,10 @@ export class JitMailbox {
     const { engine, hart } = this.#o;
     if (record.length > JIT_RECORD_SIZE) return;
     this.#records.set(record);
-    this.#stats.attached(hart, engine.jitAttach(hart) !== 0);
+    const done = engine.jitAttach(hart) !== 0;
+    this.#stats.attached(hart, done);
+    if (!done && this.#log?.has('jit'))
+      this.#log.write([`jit: hart ${hart} has not the code of ${describeRecord(record)}`]);
   }
 
   #flush(first: number, end: number): void {

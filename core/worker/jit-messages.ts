@@ -1,5 +1,6 @@
 /** What passes between the control thread, the JIT worker and the hart workers. */
 import type { MessagePort } from 'node:worker_threads';
+import type { JitLogOptions } from './jit-log.ts';
 
 /** To a hart worker: a module whose start fills the table, and what to attach; either may be missing. Or: forget all regions. */
 export type HartMail =
@@ -16,6 +17,8 @@ export interface JitWorkerData {
   /** translator.wasm. */
   translator: WebAssembly.Module;
   limits: JitLimits;
+  /** What is to be written down; null: nothing. */
+  log: JitLogOptions | null;
 }
 
 /** When the cache of translated code is emptied. */
@@ -32,5 +35,6 @@ export type JitReport = 'ready' | { message: string };
 /** A hart worker's part in it. */
 export interface HartJit {
   port: MessagePort;
+  log: JitLogOptions | null;
   stats: SharedArrayBuffer;
 }

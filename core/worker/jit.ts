@@ -3,12 +3,14 @@ import { availableParallelism } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
 import { monotonicNow } from '../engine.ts';
+import { dumpingTranslator, logMail } from './jit-dump.ts';
+import type { DumpedTranslator } from './jit-dump.ts';
+import { JitLog } from './jit-log.ts';
 import type { JitReport, JitWorkerData } from './jit-messages.ts';
 import { JitService } from './jit-service.ts';
-import type { Translator } from './jit-service.ts';
 import { JitStats } from './jit-stats.ts';
 
-const { memory, harts, ports, stats, translator, limits } = workerData as JitWorkerData;
+const { memory, harts, ports, stats, translator, limits, log: logOptions } = workerData as JitWorkerData;
 const say = (report: JitReport) => parentPort?.postMessage(report);
 
 // Regions are compiled here, all of them, and not by the hart that happens to enter one first.
@@ -19,13 +21,18 @@ setFlagsFromString(`--wasm-num-compilation-tasks=${Math.max(1, availableParallel
 // It calls through no table.
 const table = new WebAssembly.Table({ element: 'anyfunc', initial: 1 });
 const { exports } = await WebAssembly.instantiate(translator, { env: { memory, now: monotonicNow, table } });
+const made = exports as unknown as DumpedTranslator;
+const log = logOptions === null ? null : new JitLog(logOptions);
 const service = new JitService({
   memory,
   harts,
-  translator: exports as unknown as Translator,
+  translator: log === null ? made : dumpingTranslator(memory, made, log),
   limits,
   stats: new JitStats(harts, stats),
-  post: (hart, mail) => ports[hart]!.postMessage(mail),
+  post: (hart, mail) => {
+    if (log !== null) logMail(log, hart, mail);
+    ports[hart]!.postMessage(mail);
+  },
   report: (message) => say({ message }),
 });
 say('ready');

@@ -45,11 +45,17 @@ function fieldName(offset: number): string | null {
   return FIELDS.get(offset) ?? null;
 }
 
-const TEMPORARIES = new Map<number, string>(
-  Object.entries(LOCALS)
-    .filter(([name]) => name !== 'LOCAL_FIRST')
-    .map(([name, value]) => [value, name.slice('LOCAL_'.length).toLowerCase()]),
-);
+/** Parameters and temporaries, in order; a name of several is that of the first. */
+const TEMPORARIES = Object.entries(LOCALS)
+  .map(([name, first]) => ({ name: name.slice('LOCAL_'.length).toLowerCase(), first }))
+  .sort((a, b) => a.first - b.first);
+
+function temporaryName(index: number): string | null {
+  if (index >= LOCALS.LOCAL_FIRST) return null;
+  const named = TEMPORARIES.findLast(({ first }) => first <= index);
+  if (named === undefined) return null;
+  return index === named.first ? named.name : `${named.name}${index - named.first}`;
+}
 
 interface GuestLine {
   address: bigint;
@@ -83,7 +89,8 @@ export function guestText(source: RegionSource): string[] {
   return [`IN: ${place(source)}, ${lines.length} instructions`, ...lines];
 }
 
-function names(source: RegionSource): Names {
+/** @param self the region's own index in its module */
+function names(source: RegionSource, self: number): Names {
   const comments = new Map<number, string[]>();
   for (const { offset, distance } of source.marks) {
     const { address, text } = instruction(source, distance);
@@ -94,8 +101,9 @@ function names(source: RegionSource): Names {
     local: (index) => {
       const register = source.registers.get(index);
       if (register !== undefined) return registerName(register);
-      return TEMPORARIES.get(index) ?? null;
+      return temporaryName(index);
     },
+    function: (index) => (index === 0 ? 'lookup' : index === self ? `region${source.fn}` : null),
     element: (index) => {
       if (index === ABI.FN_MISS) return 'miss';
       return HELPERS[index - ABI.FN_HELPERS]?.name ?? `region ${index}`;
@@ -112,6 +120,7 @@ function names(source: RegionSource): Names {
 
 /** The region's function in the text format, after a heading. */
 export function regionText(module: WasmModule, fn: WasmFunction, source: RegionSource): FunctionText {
-  const text = functionText(module, fn, `region${source.fn}`, names(source));
+  const self = module.imported + module.functions.indexOf(fn);
+  const text = functionText(module, fn, `region${source.fn}`, names(source, self));
   return { ...text, lines: [`OUT: ${place(source)}, ${fn.body.length} bytes of WebAssembly`, ...text.lines] };
 }

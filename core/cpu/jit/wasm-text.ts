@@ -316,7 +316,8 @@ class Printer {
     const hint = this.#fn.hints.get(start);
     const line = this.#one(op, indent);
     if (hint !== undefined) line.note = [line.note, hint ? 'likely' : 'unlikely'].filter(Boolean).join(', ');
-    this.#lines.push(line);
+    // The function's own end is the closing parenthesis.
+    if (this.#frames.length > 0) this.#lines.push(line);
   }
 
   /** Reads what follows the opcode and keeps the books. */
@@ -371,7 +372,7 @@ class Printer {
         const callee = this.#pop();
         line.text += `${tableIndex === 0 ? '' : ` ${tableIndex}`} (type ${type})`;
         const name = callee !== null && 'constant' in callee ? this.#names.element?.(callee.constant) : null;
-        if (name != null) line.note = name;
+        if (name !== null && name !== undefined) line.note = name;
         this.#call(op, this.#module.types[type]);
         return line;
       }
@@ -422,8 +423,6 @@ class Printer {
         this.#stack.length = frame.height;
         this.#push(frame.results);
         line.indent--;
-        // The function's own is the closing parenthesis.
-        if (this.#frames.length === 0) line.text = ';; end';
         return;
       case 'else':
         this.#stack.length = frame.height;
