@@ -160,9 +160,9 @@ class Printer {
       case 'set':
         return `${this.expr(s.e)} setReg(load<u16>(slot, 2));`;
       case 'load':
-        return `${this.expr(s.addr)} emitLoad(slot, at, ${s.bytes}, ${s.signed}, ${s.box});`;
+        return `if (!groupOpen()) { ${this.expr(s.addr)} } emitLoad(slot, at, ${s.bytes}, ${s.signed}, ${s.box});`;
       case 'store':
-        return `${this.expr(s.addr)} emitStore(slot, at, ${s.bytes});`;
+        return `if (!groupOpen()) { ${this.expr(s.addr)} } emitStore(slot, at, ${s.bytes});`;
       case 'amo':
       case 'loadReserved':
       case 'storeConditional': {
@@ -192,7 +192,10 @@ function kindOf(insn: Insn): number {
   return KIND.PLAIN;
 }
 
-/** Bit 0..2 kind, bit 3 length is 4, bits 4..7 has rd, rs1, rs2, rs3 (rs3: FMA), then in the second byte the FP use. */
+/**
+ * Bit 0..2 kind, bit 3 length is 4, bits 4..7 has rd, rs1, rs2, rs3 (rs3: FMA), then in
+ * the second byte: bit 0 uses FP, bits 1..3 log2 of a load's or store's bytes plus 1, bit 4 it stores.
+ */
 function meta(): number[] {
   const bytes: number[] = [];
   for (const h of HANDLERS) {
@@ -203,7 +206,9 @@ function meta(): number[] {
     if (o.rs2 !== undefined) flags |= 64;
     if (o.rs3 !== undefined) flags |= 128;
     bytes[h.id * 2] = flags;
-    bytes[h.id * 2 + 1] = h.insn.fp === 'no' ? 0 : 1;
+    const access = h.insn.body.find((s) => s.s === 'load' || s.s === 'store');
+    const size = access === undefined ? 0 : Math.log2(access.bytes) + 1;
+    bytes[h.id * 2 + 1] = (h.insn.fp === 'no' ? 0 : 1) | (size << 1) | (access?.s === 'store' ? 16 : 0);
   }
   return Array.from({ length: bytes.length }, (_, i) => bytes[i] ?? KIND.LEAVE);
 }
@@ -234,7 +239,7 @@ export function printTranslator(): string {
   const types = typeSection();
   return `// Made by core/cpu/gen/translate.ts from the instruction table. Do not edit.
 import {
-  beginAtomic, callHelper, closeIf, elseIf, emitLoad, emitStore, endAtomic, fpLimitReload, getF, getReg, i32Const, i64Const, LOCAL_FP, LOCAL_LIMIT,
+  beginAtomic, callHelper, closeIf, elseIf, emitLoad, emitStore, endAtomic, fpLimitReload, groupOpen, getF, getReg, i32Const, i64Const, LOCAL_FP, LOCAL_LIMIT,
   LOCAL_TEMP, localGet, localSet, localTee, op, op2, openIf, openLikely, pcConst, roundingMode, setF, setReg, f64Const,
 } from '../jit/emit.as';
 import { fmaFused } from '../fpu/arith.as';

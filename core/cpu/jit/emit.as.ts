@@ -13,6 +13,7 @@ import {
   TYPE_JIT_SYSTEM, TYPE_REGION,
 } from '../generated/translate.as';
 import { MS_FS } from '../state.as';
+import { G_ALIGN, G_LOCAL, G_LOW, G_SPAN, G_STORES } from './groups.as';
 import {
   LOCAL_BLOCK, LOCAL_COUNT, LOCAL_DC, LOCAL_DEPTH, LOCAL_ENTRY, LOCAL_FS, LOCAL_LIMIT, LOCAL_PC, LOCAL_TEMP, LOCAL_VA,
 } from './locals';
@@ -484,6 +485,69 @@ function linear(): void {
   op(0x6a);
 }
 
+/** The group (groups.as.ts) of the current access; 0: it looks at the TLB itself. */
+let group: usize = 0;
+
+export function setGroup(whose: usize): void {
+  group = whose;
+}
+/** Whether the current access needs no address: its group knows it. */
+export function groupOpen(): bool {
+  return group != 0;
+}
+
+/** Looks at the TLB for a group whose base register is at an offset in the hart block: its local becomes a linear address or 0. */
+export function emitGroupCheck(whose: usize, base: u32): void {
+  const align = <i32>load<u8>(whose, G_ALIGN);
+  const low = load<i32>(whose, G_LOW);
+  const span = load<i32>(whose, G_SPAN);
+  getReg(base);
+  if (low != 0) {
+    i64Const(low);
+    op(0x7c);
+  }
+  tlbCheck(align, load<u8>(whose, G_STORES) ? 8 : 0);
+  if (span > align) {
+    localGet(LOCAL_VA);
+    op(0xa7);
+    i32Const(4095);
+    op(0x71);
+    i32Const(4096 - span);
+    op(0x4d);
+    op(0x71);
+  }
+  openLikely(0x7f);
+  linear();
+  elseIf();
+  i32Const(0);
+  closeIf();
+  localSet(load<u8>(whose, G_LOCAL));
+}
+
+/** Begins an access: pushes whether it is quick, and opens the likely `if` in which the linear address is pushed. */
+function beginAccess(bytes: i32, side: i32, type: i32): void {
+  if (group != 0) localGet(load<u8>(group, G_LOCAL));
+  else tlbCheck(bytes, side);
+  openLikely(type);
+  if (group != 0) localGet(load<u8>(group, G_LOCAL));
+  else linear();
+}
+/** Distance of the access from the linear address that beginAccess has pushed. */
+function accessOffset(slot: usize): u32 {
+  return group != 0 ? <u32>(load<i32>(slot, 8) - load<i32>(group, G_LOW)) : 0;
+}
+/** Pushes the virtual address in the unlikely half. */
+function slowAddress(slot: usize): void {
+  if (group == 0) {
+    localGet(LOCAL_VA);
+    return;
+  }
+  getReg(load<u16>(slot, 4));
+  if (load<i32>(slot, 8) == 0) return;
+  i64Const(load<i32>(slot, 8));
+  op(0x7c);
+}
+
 function log2(bytes: i32): i32 {
   return bytes == 8 ? 3 : bytes == 4 ? 2 : bytes - 1;
 }
@@ -498,14 +562,13 @@ function loadCode(bytes: i32, isSigned: bool): i32 {
 export function emitLoad(slot: usize, at: i32, bytes: i32, isSigned: bool, box: bool): void {
   const rd = load<u16>(slot, 2);
   const whole = rd >= 0x200 && bytes == 8;
-  tlbCheck(bytes, 0);
-  openLikely(whole ? 0x7c : 0x7e);
-  linear();
-  if (whole) access(F64_LOAD, 3, 0);
-  else access(loadCode(bytes, isSigned), log2(bytes), 0);
+  beginAccess(bytes, 0, whole ? 0x7c : 0x7e);
+  const offset = accessOffset(slot);
+  if (whole) access(F64_LOAD, 3, offset);
+  else access(loadCode(bytes, isSigned), log2(bytes), offset);
   elseIf();
   pushBlock();
-  localGet(LOCAL_VA);
+  slowAddress(slot);
   i32Const(bytes);
   callHelper(HELPER_JIT_LOAD, TYPE_JIT_LOAD);
   if (isSigned && bytes != 8) op(bytes == 4 ? 0xc4 : bytes == 2 ? 0xc3 : 0xc2);
@@ -526,19 +589,18 @@ export function emitLoad(slot: usize, at: i32, bytes: i32, isSigned: bool, box: 
 export function emitStore(slot: usize, at: i32, bytes: i32): void {
   const rs2 = load<u16>(slot, 6);
   const whole = rs2 >= 0x200 && bytes == 8;
-  tlbCheck(bytes, 8);
-  openLikely(VOID);
-  linear();
+  beginAccess(bytes, 8, VOID);
+  const offset = accessOffset(slot);
   if (whole) {
     getF(rs2);
-    access(F64_STORE, 3, 0);
+    access(F64_STORE, 3, offset);
   } else {
     getReg(rs2);
-    access(bytes == 8 ? I64_STORE : bytes == 4 ? 0x3e : bytes == 2 ? 0x3d : 0x3c, log2(bytes), 0);
+    access(bytes == 8 ? I64_STORE : bytes == 4 ? 0x3e : bytes == 2 ? 0x3d : 0x3c, log2(bytes), offset);
   }
   elseIf();
   pushBlock();
-  localGet(LOCAL_VA);
+  slowAddress(slot);
   i32Const(bytes);
   getReg(rs2);
   callHelper(HELPER_JIT_STORE, TYPE_JIT_STORE);

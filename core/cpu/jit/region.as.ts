@@ -101,7 +101,13 @@ export function kindAt(h: i32): i32 {
   return metaOf(slotAt(h)) & 7;
 }
 export function usesFp(h: i32): bool {
-  return metaOf(slotAt(h)) >> 8 != 0;
+  return (metaOf(slotAt(h)) & 0x100) != 0;
+}
+/** A plain load or store: log2 of its bytes plus 1, and 8 when it stores; else 0. */
+// @ts-ignore: decorator
+@inline
+export function accessAt(h: i32): i32 {
+  return <i32>((metaOf(slotAt(h)) >> 9) & 15);
 }
 /** Halfwords of the instruction. */
 // @ts-ignore: decorator

@@ -16,6 +16,7 @@ import {
 } from './abi';
 import { probeFma } from '../fpu/arith.as';
 import * as e from './emit.as';
+import { findGroups, groupOf, isFirst } from './groups.as';
 import * as r from './region.as';
 import {
   W_CHAIN, W_FUNCTIONS, W_HINTS, W_LABELS, W_LIVE, W_LOCAL, W_PAGES, W_RECORDS, W_RECORDS_END, W_STACK,
@@ -163,6 +164,7 @@ function emitBody(block: usize): void {
   const end = load<u8>(block, r.B_END);
   const last: i32 = load<u16>(block, r.B_LAST);
   let h: i32 = load<u16>(block, r.B_START);
+  findGroups(h, last);
   openChain(h, last);
   for (; ; h += r.lengthAt(h)) {
     if (h == last && end != r.END_FALL) break;
@@ -183,8 +185,12 @@ function emitBody(block: usize): void {
         e.fpCheck(at);
         fpChecked = true;
       }
+      const group = groupOf(h);
+      if (group != 0 && isFirst(h)) e.emitGroupCheck(group, load<u16>(slot, 4));
+      e.setGroup(group);
       if (kind == KIND_FENCE) e.emitFence(slot, H_BARRIER);
       else emitInsn(slot, at);
+      e.setGroup(0);
       e.setRetired(e.retired + 1);
     }
     if (h == last) break;
@@ -313,7 +319,7 @@ function declareLocals(): void {
   e.op(3 + i32(integer > 0) + i32(floating > 0));
   e.op(3);
   e.op(0x7e);
-  e.op(4);
+  e.op(8);
   e.op(0x7f);
   e.op(2);
   e.op(0x7c);

@@ -25,6 +25,9 @@ export const W_LOCAL: usize = TRANSLATOR_WORK + 0x41000;
 export const W_LIVE: usize = TRANSLATOR_WORK + 0x42000;
 /** u64 each: sets of dirty registers at the accesses of a chain. */
 export const W_CHAIN: usize = TRANSLATOR_WORK + 0x1d800;
+/** u8 a halfword: the group that the access there belongs to; then the groups (groups.as.ts), numbers from 1 on. */
+export const W_GROUP_OF: usize = TRANSLATOR_WORK + 0x3e000;
+export const W_GROUPS: usize = TRANSLATOR_WORK + 0x40000;
 /** 16 bytes a function: address and size of its body, its first hint, spare. */
 export const W_FUNCTIONS: usize = TRANSLATOR_WORK + 0x4e000;
 /** u32 x 2 a hint: offset in the function's body, likely. */
