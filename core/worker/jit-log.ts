@@ -1,9 +1,13 @@
 /** Where `-d` writes: a file that the control thread has opened, for all threads. */
 import { writeSync } from 'node:fs';
 
-export const JIT_LOG_ITEMS = ['in_asm', 'out_wasm', 'jit'] as const;
-/** What is logged: guest code that is translated; the WebAssembly made of it; batches, flushes and attaching. */
-export type JitLogItem = (typeof JIT_LOG_ITEMS)[number];
+/** What can be logged. The first is QEMU's name, the second after its out_asm. */
+export const JIT_LOG_ITEMS = {
+  in_asm: 'guest code that is translated',
+  out_wasm: 'the WebAssembly made of it, beside the guest code',
+  jit: 'a line for each module, and for what each hart is given and drops',
+} as const;
+export type JitLogItem = keyof typeof JIT_LOG_ITEMS;
 
 export interface JitLogOptions {
   items: readonly JitLogItem[];

@@ -67,8 +67,10 @@ function instruction(source: RegionSource, distance: number): GuestLine {
   const address = BigInt.asUintN(64, source.va + BigInt(distance));
   const low = source.halfword(distance);
   const high = source.halfword(distance + 2);
-  if (low === null || ((low & 3) === 3 && high === null)) return { address, encoding: '', text: '(not kept)' };
-  const word = ((low | ((high ?? 0) << 16)) >>> 0) as number;
+  if (low === null) return { address, encoding: '', text: '(not kept)' };
+  // What is no instruction is left to the interpreter by its first half.
+  if ((low & 3) === 3 && high === null) return { address, encoding: low.toString(16), text: `.half ${hex(low)}` };
+  const word = (low | ((high ?? 0) << 16)) >>> 0;
   const { length, text } = disassemble(word, address);
   const bits = length === 4 ? word : low;
   return { address, encoding: bits.toString(16).padStart(length * 2, '0'), text };
