@@ -4,6 +4,7 @@
  */
 import { type MachineConfig, type MachineConfigInput, machineConfig } from '../../core/api/machine.ts';
 import { RAM_SIZE_MAX } from '../../core/memory/create.ts';
+import type { JitLogItem } from '../../core/worker/jit-log.ts';
 import { SLOTS, attachDrives } from './options/devices.ts';
 import { RUN_OPTIONS, type RunDraft, type RunOption } from './options/run-table.ts';
 import { badOption, didYouMean, isHelp } from './options/syntax.ts';
@@ -25,6 +26,8 @@ export interface RunRequest {
   name?: string;
   startPaused: boolean;
   terminal: { port: 'serial0' | 'console0' | null; escapes: EscapeRule };
+  /** What the translator is to write down, and where: null is stderr. */
+  log?: { items: JitLogItem[]; file: string | null };
   /** Files of drives whose format was not said, to be looked at before they are taken for raw. */
   unnamedFormats: string[];
 }
@@ -141,6 +144,10 @@ function checkTogether(draft: RunDraft): void {
   const serials = draft.devices.filter(({ type }) => type === 'virtio-serial-device').length;
   if (serials > 1) throw badOption('-device virtio-serial-device', 'there can be one');
   if (draft.memory !== undefined) checkMemory(draft.memory);
+  if (draft.logFile !== undefined && draft.log === undefined) throw badOption('-D', 'it is for -d ITEM');
+  if (draft.log !== undefined && draft.accel === 'interp') {
+    throw badOption('-d', 'nothing is translated with -accel interp: leave out one of the two');
+  }
 }
 
 function checkMemory(memory: number): void {
@@ -180,6 +187,7 @@ export function parseRunArguments(args: readonly string[]): RunRequest | null {
     name: draft.name,
     startPaused: draft.startPaused,
     terminal: terminalOf(draft),
+    ...(draft.log === undefined ? {} : { log: { items: draft.log, file: draft.logFile ?? null } }),
     unnamedFormats: draft.drives.filter(({ format }) => format === undefined).map(({ file }) => file!),
   };
 }
@@ -234,7 +242,8 @@ export function runHelp(): string {
     for (const [heading, keys] of Object.entries(option.keys ?? {})) {
       if (heading !== '') lines.push(`    ${heading}`);
       const indent = heading === '' ? 4 : 6;
-      for (const [key, { shape, help }] of Object.entries(keys)) add(indent, `${key}=${shape}`, help);
+      for (const [key, { shape, help }] of Object.entries(keys))
+        add(indent, shape === '' ? key : `${key}=${shape}`, help);
     }
   }
   return `${lines.join('\n')}\n`;

@@ -1,8 +1,10 @@
 /** `ringside run`: boots a machine with its console on the terminal. */
 import { closeSync, openSync, readSync } from 'node:fs';
-import { RingsideError } from '../../core/errors.ts';
+import { errorLine, RingsideError } from '../../core/errors.ts';
+import type { JitLogOptions } from '../../core/worker/jit-log.ts';
 import { say } from './messages.ts';
-import { type CatalogueGuest, completeConfig, parseRunArguments, runHelp } from './qemu-options.ts';
+import { badOption } from './options/syntax.ts';
+import { type CatalogueGuest, type RunRequest, completeConfig, parseRunArguments, runHelp } from './qemu-options.ts';
 import { runSession } from './session.ts';
 
 /** How image formats other than raw begin. */
@@ -52,6 +54,18 @@ async function fetchCatalogueGuest(name: string, mirror: string | undefined): Pr
   }
 }
 
+const STDERR = 2;
+
+/** Opens what -d writes to. The end of the process closes it. */
+function openLog({ items, file }: NonNullable<RunRequest['log']>): JitLogOptions {
+  if (file === null) return { items, fd: STDERR };
+  try {
+    return { items, fd: openSync(file, 'w') };
+  } catch (error) {
+    throw badOption('-D', `${file} cannot be written: ${errorLine(error)}`);
+  }
+}
+
 /**
  * @param args what follows `ringside run`
  * @returns the exit status: README.md, "Exit status"
@@ -69,7 +83,8 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     import('../../core/machine/machine.ts'),
     import('../../native/index.ts'),
   ]);
-  const machine = await Machine.create(config, { host: nativeHostSpec() });
+  const log = request.log === undefined ? {} : { jit: { log: openLog(request.log) } };
+  const machine = await Machine.create(config, { host: nativeHostSpec(), ...log });
   return runSession(machine, request, {
     stdin: process.stdin,
     stdout: process.stdout,

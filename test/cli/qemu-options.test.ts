@@ -35,6 +35,7 @@ describe('spellings', () => {
       kernel: 'K',
       initrd: 'I',
       append: 'a b',
+      accel: 'jit',
       drives: [
         {
           id: 'drive0',
@@ -52,6 +53,13 @@ describe('spellings', () => {
       forceLegacy: false,
     });
     expect(request).toMatchObject({ startPaused: false, unnamedFormats: [] });
+  });
+
+  test('dumps of the translator', () => {
+    expect(parse('-bios fw').log).toBeUndefined();
+    expect(parse('-bios fw -d in_asm,out_wasm').log).toEqual({ items: ['in_asm', 'out_wasm'], file: null });
+    expect(parse('-bios fw -d in_asm -D log -d jit').log).toEqual({ items: ['in_asm', 'jit'], file: 'log' });
+    expect(parseRunArguments(words('-d help'))).toBeNull();
   });
 
   test("xv6's command line", () => {
@@ -324,6 +332,9 @@ describe('refusals: one line that names the option and says what is allowed', ()
     ['-kernel K --mirror http://x', '--mirror: it is for --guest NAME'],
     ['-bios fw -append x', '-append: it is for a kernel: give -kernel FILE as well'],
     ['-bios fw -initrd x', '-initrd: it is for a kernel: give -kernel FILE as well'],
+    ['-bios fw -d in_asm,out_asm', '-d: "out_asm" is not allowed (did you mean out_wasm?): in_asm, out_wasm, jit'],
+    ['-bios fw -d jit -accel interp', '-d: nothing is translated with -accel interp: leave out one of the two'],
+    ['-bios fw -D log', '-D: it is for -d ITEM'],
   ])('%s', (line, expected) => {
     const message = refusal(words(line));
     expect(message).toContain(expected);

@@ -1,4 +1,5 @@
 /** The options of `ringside run`: one table, from which the parser and `ringside run -help` are made. */
+import { JIT_LOG_ITEMS, type JitLogItem } from '../../../core/worker/jit-log.ts';
 import {
   CHARDEV_KEYS,
   type ChardevOption,
@@ -10,7 +11,7 @@ import {
   parseDevice,
   parseDrive,
 } from './devices.ts';
-import { type KeyTable, badOption, choice, count, onOff, parseList, size, text } from './syntax.ts';
+import { type KeyTable, badOption, choice, count, didYouMean, onOff, parseList, size, text } from './syntax.ts';
 
 /** Where the serial port goes: the terminal with or without the escape key, nowhere, or a -chardev. */
 export type SerialTarget = 'stdio' | 'mon:stdio' | 'null' | `chardev:${string}`;
@@ -33,6 +34,8 @@ export interface RunDraft {
   forceLegacy?: boolean;
   noReboot: boolean;
   startPaused: boolean;
+  log?: JitLogItem[];
+  logFile?: string;
   name?: string;
   guest?: string;
   mirror?: string;
@@ -43,7 +46,7 @@ export interface RunOption {
   names: readonly string[];
   /** What stands after it in the help; absent: it takes no value. */
   argument?: string;
-  section: 'Guest' | 'Machine' | 'Disks and devices' | 'Console' | 'Running';
+  section: 'Guest' | 'Machine' | 'Disks and devices' | 'Console' | 'Running' | 'Debugging';
   help: string;
   /** Keys to list below it in the help, by heading. */
   keys?: Record<string, KeyTable>;
@@ -60,6 +63,19 @@ const GLOBAL_KEYS = {
   property: choice(['force-legacy'], 'the property'),
   value: onOff('virtio-mmio devices speak version 1 (legacy) instead of 2'),
 };
+
+/** For the help only: items stand alone. */
+const LOG_KEYS: KeyTable = Object.fromEntries(
+  Object.entries(JIT_LOG_ITEMS).map(([item, help]) => [item, { ...text('', help), bare: true }]),
+);
+
+function logItems(option: string, value: string): JitLogItem[] {
+  const known = Object.keys(JIT_LOG_ITEMS);
+  return value.split(',').map((item) => {
+    if (Object.hasOwn(JIT_LOG_ITEMS, item)) return item as JitLogItem;
+    throw badOption(option, `"${item}" is not allowed${didYouMean(item, known)}: ${known.join(', ')}`);
+  });
+}
 
 function serialTarget(option: string, value: string): SerialTarget {
   if (value === 'stdio' || value === 'mon:stdio' || value === 'null') return value;
@@ -277,6 +293,26 @@ export const RUN_OPTIONS: readonly RunOption[] = [
     help: 'name of the VM, in messages',
     apply(draft, value) {
       draft.name = parseList('-name', value, NAME_KEYS, 'guest').guest;
+    },
+  },
+  {
+    names: ['-d'],
+    argument: 'ITEM[,ITEM...]',
+    section: 'Debugging',
+    help: 'write down what the translator does, to stderr or the file of -D',
+    keys: { '': LOG_KEYS },
+    apply(draft, value) {
+      draft.log = [...(draft.log ?? []), ...logItems('-d', value)];
+    },
+  },
+  {
+    names: ['-D'],
+    argument: 'FILE',
+    section: 'Debugging',
+    help: 'where -d writes; what was in the file goes',
+    apply(draft, value) {
+      if (value === '') throw badOption('-D', 'empty; it is the name of a file');
+      draft.logFile = value;
     },
   },
 ];
