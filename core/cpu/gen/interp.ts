@@ -204,7 +204,10 @@ function printStmt(s: Stmt, h: Handler): string {
         : `target = ${PC} + <u64>i64(load<i32>(ip, 8)); ${link} why = WHY_JUMP; break;`;
     }
     case 'jumpReg':
-      return `target = u64(${go(s.target)}); store<u64>(block + load<u16>(ip, 2), ${PC} + ${length}); why = ${IS_RETURN} ? WHY_RETURN : WHY_JUMP; break;`;
+      return `target = u64(${go(s.target)}); store<u64>(block + load<u16>(ip, 2), ${PC} + ${length});
+      if (${IS_RETURN}) why = WHY_RETURN;
+      else { why = WHY_JUMP; noteTarget(block, ip, <i64>(target - ${PC})); }
+      break;`;
     case 'amo':
     case 'loadReserved':
     case 'storeConditional':
@@ -280,6 +283,7 @@ import {
 import { H_JIT_THRESHOLD, PAGE_HEAT, PAGE_JIT } from '../jit/abi';
 import { requestRegion } from '../jit/request.as';
 import { declined, enterRegion } from '../jit/runtime.as';
+import { noteTarget } from '../jit/targets.as';
 import { takeFault, takeInterrupt } from '../trap.as';
 ${imports()}
 

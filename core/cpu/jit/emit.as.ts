@@ -173,7 +173,7 @@ export function blockLoad(code: i32, align: i32, offset: u32): void {
 
 // ---- structure --------------------------------------------------------------------------------------------------
 
-function hint(likely: i32): void {
+export function hint(likely: i32): void {
   if (hintEnd + 8 > W_HINTS_END) return;
   store<u32>(hintEnd, <u32>(out - bodyStart));
   store<u32>(hintEnd, likely, 4);

@@ -9,9 +9,11 @@ import { decodeNarrow, decodeWide } from '../generated/decode.as';
 import {
   KIND_ACCESS, KIND_BRANCH, KIND_JUMP, KIND_JUMP_REG, KIND_LEAVE, KIND_SYSTEM, META,
 } from '../generated/translate.as';
-import { JIT_EAGER, JIT_FLAGS, PAGE_COPY, PAGE_VERSION } from './abi';
+import { HART_BASE, HART_STRIDE } from '../../worker/layout';
+import { JIT_EAGER, JIT_FLAGS, JIT_RING_STRIDE, JIT_RINGS, PAGE_COPY, PAGE_VERSION } from './abi';
 import { registerBit } from './emit.as';
-import { HALFWORDS, W_BLOCK_OF, W_BLOCKS, W_ORDER, W_PAGES, W_SLOTS, W_STACK, W_VISIT } from './work.as';
+import { H_JIT_TARGETS, TARGETS } from './targets.as';
+import { HALFWORDS, MAX_CASES, W_BLOCK_OF, W_BLOCKS, W_CASES, W_ORDER, W_PAGES, W_SLOTS, W_STACK, W_VISIT } from './work.as';
 
 /** TurboFan is superlinear in the size of a function (research/jit.md). */
 const MAX_INSNS = 800;
@@ -52,6 +54,9 @@ export const B_DIRTY_IN = 56;
 export const B_LIVE_IN = 64;
 export const B_LIVE_OUT = 72;
 const B_PREDS = 80;
+/** u16 index of its first in W_CASES and number of observed targets of the indirect jump that ends it. */
+export const B_CASES = 84;
+export const B_CASE_COUNT = 86;
 
 /** Goes on to B_NEXT. */
 export const END_FALL = 0;
@@ -79,6 +84,9 @@ let end: i32 = 0;
 let page0: usize = 0;
 let page1: usize = 0;
 let page2: usize = 0;
+/** Hart block of the hart that asked, and cases of indirect jumps so far. */
+let hartOf: usize = 0;
+let caseCount: i32 = 0;
 
 // @ts-ignore: decorator
 @inline
@@ -200,6 +208,37 @@ function cover(h: i32): void {
   end = max(end, h + lengthAt(h));
 }
 
+/** Slot of the instruction at h in the hart's code page. */
+function liveSlot(h: i32): u32 {
+  return <u32>pageOf(h) + ((<u32>h & 2047) << 4);
+}
+
+/** Where the indirect jump at h has been seen to go. */
+function visitTargets(h: i32): void {
+  const slot = liveSlot(h);
+  for (let i = 0; i < TARGETS; i++) {
+    const pair = hartOf + H_JIT_TARGETS + (<usize>i << 3);
+    if (load<u32>(pair) != slot) continue;
+    const target = h + (load<i32>(pair, 4) >> 1);
+    if (executed(target)) visitLater(target);
+  }
+}
+
+/** Lists targets of the indirect jump at h that are in the region. */
+function listCases(block: usize, h: i32): void {
+  const slot = liveSlot(h);
+  store<u16>(block, <u16>caseCount, B_CASES);
+  for (let i = 0; i < TARGETS && caseCount < MAX_CASES; i++) {
+    const pair = hartOf + H_JIT_TARGETS + (<usize>i << 3);
+    if (load<u32>(pair) != slot) continue;
+    const target = h + (load<i32>(pair, 4) >> 1);
+    if (<u32>target >= <u32>HALFWORDS || (load<u8>(W_VISIT + target) & (VISITED | LEADER)) != (VISITED | LEADER)) continue;
+    store<i16>(W_CASES + (<usize>caseCount << 2), <i16>target);
+    caseCount++;
+  }
+  store<u16>(block, <u16>(caseCount - load<u16>(block, B_CASES)), B_CASE_COUNT);
+}
+
 /** Marks what is reached from the entry. */
 function discover(): void {
   stack = W_STACK;
@@ -229,7 +268,10 @@ function discover(): void {
           if (executed(next)) visitLater(next);
           break;
         }
-        if (kind == KIND_JUMP_REG) break;
+        if (kind == KIND_JUMP_REG) {
+          if (!isReturn(h)) visitTargets(h);
+          break;
+        }
       }
       if (!executed(next)) break;
       h = next;
@@ -290,6 +332,7 @@ function makeBlock(start: i32): void {
       ends = true;
     } else if (kind == KIND_JUMP_REG && load<u16>(slotAt(h), 2) == 0x100) {
       store<u8>(block, END_JUMP_REG, B_END);
+      if (!isReturn(h)) listCases(block, h);
       ends = true;
     } else if (kind == KIND_LEAVE || kind == KIND_JUMP || kind == KIND_JUMP_REG) {
       store<u8>(block, END_LEAVE, B_END);
@@ -319,6 +362,21 @@ function link(): void {
     const next = load<i16>(block, B_NEXT);
     if (next >= 0) store<i16>(block, <i16>load<u16>(W_BLOCK_OF + (<usize>next << 1)), B_NEXT);
   }
+  for (let i = 0; i < caseCount; i++) {
+    const at = W_CASES + (<usize>i << 2);
+    store<i16>(at, <i16>load<u16>(W_BLOCK_OF + (<usize>load<u16>(at) << 1)), 2);
+  }
+}
+
+/** Block of a case of an indirect jump; -1: that edge leaves the region. */
+// @ts-ignore: decorator
+@inline
+export function caseBlock(block: usize, i: i32): i32 {
+  return load<i16>(W_CASES + (<usize>(<i32>load<u16>(block, B_CASES) + i) << 2), 2);
+}
+/** Halfword of a case. */
+export function caseHalfword(block: usize, i: i32): i32 {
+  return load<u16>(W_CASES + (<usize>(<i32>load<u16>(block, B_CASES) + i) << 2));
 }
 
 // ---- order, dominators, loops -----------------------------------------------------------------------------------
@@ -333,6 +391,10 @@ function visitBlock(index: i32): void {
   if (taken >= 0 && load<u16>(blockAt(taken), B_ORDER) == 0) visitBlock(taken);
   const next = load<i16>(block, B_NEXT);
   if (next >= 0 && load<u16>(blockAt(next), B_ORDER) == 0) visitBlock(next);
+  for (let i = 0; i < <i32>load<u16>(block, B_CASE_COUNT); i++) {
+    const to = caseBlock(block, i);
+    if (load<u16>(blockAt(to), B_ORDER) == 0) visitBlock(to);
+  }
   orderNext--;
   store<u16>(W_ORDER + (orderNext << 1), <u16>index);
 }
@@ -404,6 +466,8 @@ function shape(): void {
       const from = ordered(place);
       dominateEdge(from, load<i16>(blockAt(from), B_TAKEN));
       dominateEdge(from, load<i16>(blockAt(from), B_NEXT));
+      const cases: i32 = load<u16>(blockAt(from), B_CASE_COUNT);
+      for (let i = 0; i < cases; i++) dominateEdge(from, caseBlock(blockAt(from), i));
     }
   } while (changed);
 
@@ -414,6 +478,13 @@ function shape(): void {
     if (taken >= 0 && !classifyEdge(from, taken)) store<i16>(block, -1, B_TAKEN);
     const next = load<i16>(block, B_NEXT);
     if (next >= 0 && !classifyEdge(from, next)) store<i16>(block, -1, B_NEXT);
+    const cases: i32 = load<u16>(block, B_CASE_COUNT);
+    for (let i = 0; i < cases; i++) {
+      const to = caseBlock(block, i);
+      if (!classifyEdge(from, to)) store<i16>(W_CASES + (<usize>(<i32>load<u16>(block, B_CASES) + i) << 2), -1, 2);
+      // A br_table needs a label even where it is the only way in.
+      else if (placeOf(to) > placeOf(from)) store<u8>(blockAt(to), 1, B_MERGE);
+    }
   }
   // Merge nodes under their dominators, the last in order first.
   for (let place = 1; place < reached; place++) {
@@ -458,13 +529,17 @@ function flow(): void {
       const mask = dirtyOut(block);
       flowDirty(load<i16>(block, B_TAKEN), mask);
       flowDirty(load<i16>(block, B_NEXT), mask);
+      const cases: i32 = load<u16>(block, B_CASE_COUNT);
+      for (let i = 0; i < cases; i++) flowDirty(caseBlock(block, i), mask);
     }
   } while (changed);
   do {
     changed = false;
     for (let place = blockCount - 1; place >= 0; place--) {
       const block = blockAt(ordered(place));
-      const liveOut = liveInOf(load<i16>(block, B_TAKEN)) | liveInOf(load<i16>(block, B_NEXT));
+      let liveOut = liveInOf(load<i16>(block, B_TAKEN)) | liveInOf(load<i16>(block, B_NEXT));
+      const cases: i32 = load<u16>(block, B_CASE_COUNT);
+      for (let i = 0; i < cases; i++) liveOut |= liveInOf(caseBlock(block, i));
       store<u64>(block, liveOut, B_LIVE_OUT);
       let live = load<u64>(block, B_USES) | load<u64>(block, B_DIRTY_IN);
       if (!load<u8>(block, B_CALLS)) live |= liveOut & ~load<u64>(block, B_DEFS);
@@ -512,6 +587,9 @@ export function buildRegion(request: usize): bool {
   memory.fill(W_VISIT, 0, HALFWORDS);
   insnCount = 0;
   blockCount = 0;
+  caseCount = 0;
+  const hart = (<u32>request - <u32>JIT_RINGS) / <u32>JIT_RING_STRIDE;
+  hartOf = <usize>HART_BASE + <usize>hart * HART_STRIDE;
   usedRegisters = 0;
   hasAccess = false;
   hasFp = false;

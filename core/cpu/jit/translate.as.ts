@@ -19,7 +19,7 @@ import * as e from './emit.as';
 import { findGroups, groupOf, isFirst } from './groups.as';
 import * as r from './region.as';
 import {
-  W_CHAIN, W_FUNCTIONS, W_HINTS, W_LABELS, W_LIVE, W_LOCAL, W_PAGES, W_RECORDS, W_RECORDS_END, W_STACK,
+  HALFWORDS, W_CHAIN, W_FUNCTIONS, W_HINTS, W_LABELS, W_LIVE, W_LOCAL, W_PAGES, W_RECORDS, W_RECORDS_END, W_STACK,
 } from './work.as';
 
 /** Function index of the module's own lookup; regions follow. */
@@ -32,6 +32,8 @@ const OUT_END: usize = TRANSLATOR_OUT + TRANSLATOR_OUT_SIZE;
 /** No region comes near this. */
 const BODY_LIMIT = 0x40000;
 const FUNCTION_SIZE = 16;
+/** Halfwords that a br_table spans at most. */
+const MAX_TABLE = 2048;
 
 // ---- labels -----------------------------------------------------------------------------------------------------
 
@@ -222,6 +224,57 @@ function emitEdge(from: i32, to: i32, at: i32): void {
   } else emitTree(to);
 }
 
+/** A br_table over the observed targets of the address in LOCAL_VA; falls through when it is none of them. */
+function emitCases(index: i32, block: usize): void {
+  const cases: i32 = load<u16>(block, r.B_CASE_COUNT);
+  let low = HALFWORDS;
+  let high = -1;
+  for (let i = 0; i < cases; i++) {
+    if (r.caseBlock(block, i) < 0) continue;
+    const h = r.caseHalfword(block, i);
+    low = min(low, h);
+    high = max(high, h);
+  }
+  if (high < 0 || high - low >= MAX_TABLE) return;
+  e.settleCount();
+  // Inside: the label of those that are none.
+  e.op(0x02);
+  e.op(0x40);
+  pushLabel(LABEL_IF, 0);
+  const size = high - low + 1;
+  for (let i = 0; i < size; i++) store<u16>(W_STACK + (<usize>i << 1), 0);
+  for (let i = 0; i < cases; i++) {
+    const to = r.caseBlock(block, i);
+    if (to < 0) continue;
+    const depth = labelDepth(r.placeOf(to) <= r.placeOf(index) ? LABEL_LOOP : LABEL_BLOCK, to);
+    store<u16>(W_STACK + (<usize>(r.caseHalfword(block, i) - low) << 1), <u16>depth);
+  }
+  e.localGet(e.LOCAL_VA);
+  e.pcConst(r.distance(low));
+  e.op(0x7d);
+  e.localTee(e.LOCAL_VA);
+  e.i64Const(size << 1);
+  e.op(0x5a);
+  e.hint(0);
+  e.op(0x0d);
+  e.uleb(0);
+  e.localGet(e.LOCAL_VA);
+  e.op(0xa7);
+  e.i32Const(1);
+  e.op(0x76);
+  e.op(0x0e);
+  e.uleb(size);
+  for (let i = 0; i < size; i++) e.uleb(load<u16>(W_STACK + (<usize>i << 1)));
+  e.uleb(0);
+  labels--;
+  e.closeIf();
+  // LOCAL_VA became a distance from the lowest.
+  e.localGet(e.LOCAL_VA);
+  e.pcConst(r.distance(low));
+  e.op(0x7c);
+  e.localSet(e.LOCAL_VA);
+}
+
 function emitEnd(index: i32): void {
   const block = r.blockAt(index);
   const last: i32 = load<u16>(block, r.B_LAST);
@@ -242,6 +295,7 @@ function emitEnd(index: i32): void {
     emitInsn(slot, at);
     if (!returns) e.localSet(e.LOCAL_VA);
     e.setRetired(e.retired + 1);
+    if (load<u16>(block, r.B_CASE_COUNT) != 0) emitCases(index, block);
     e.writeBack(e.dirty);
     e.addCount(e.retired);
     if (returns) e.op(0x0f);
