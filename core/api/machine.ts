@@ -50,6 +50,8 @@ export const machineConfig = z.strictObject({
     .default(''),
   /** How guest code is executed: translated to WebAssembly where it is hot, or only interpreted. */
   accel: z.enum(['jit', 'interp'], { error: 'must be jit or interp' }).default('jit'),
+  /** Folder in which the translator keeps what it has found, so that a kernel seen before starts faster; null: nowhere. */
+  jitCache: z.string().min(1, 'must be the path of a folder').nullable().default(null),
   drives: z.array(driveConfig).default([]),
   /** A virtio-console device (hvc0). */
   console: z.boolean().default(true),

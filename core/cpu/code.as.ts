@@ -14,14 +14,17 @@ import {
   CODE_BASE, CODE_SIZE, H_CODE_COUNT, H_CODE_DIR, H_CODE_NEXT, H_CODE_START, H_EPOCH, H_ITLB, H_PAGE_VERSION,
   H_PRIV, H_STAT_DECODED,
 } from '../worker/layout';
-import { FN_FIRST, FN_LIMIT, H_JIT_GUARDS, PAGE_COPY, PAGE_HEAT, PAGE_JIT, PAGE_STRIDE, PAGE_VERSION } from './jit/abi';
+import {
+  CODE_DIR_ENTRIES, FN_FIRST, FN_LIMIT, H_JIT_GUARDS, PAGE_COPY, PAGE_HEAT, PAGE_JIT, PAGE_STRIDE, PAGE_VERSION,
+} from './jit/abi';
+import { announcePage } from './jit/request.as';
 import { decodeNarrow, decodeWide, OP_PAGE_END, OP_STRADDLE } from './generated/decode.as';
 import { fetchContext, fetchIsPartial, linearAddress, translateFetch } from './mmu.as';
 import { pmpAllows } from './pmp.as';
 import { ACCESS_FETCH, CAUSE_FETCH_ACCESS, fault, raise } from './state.as';
 
 const ITLB_ENTRIES = 1024;
-const DIR_ENTRIES = 16384;
+const DIR_ENTRIES = CODE_DIR_ENTRIES;
 const SLOTS_SIZE = 2050 * 16;
 const COPY = PAGE_COPY;
 const META_PA = COPY + 4096;
@@ -88,8 +91,11 @@ function codePage(block: usize, pa: u64, source: usize): usize {
   let page: usize = load<u32>(dir);
   if (page != 0 && load<u64>(page, META_PA) == pa) {
     if (load<i32>(page, META_EPOCH) != epoch) {
-      if (!unchanged(page, source)) emptyPage(block, page, source);
       store<i32>(page, epoch, META_EPOCH);
+      if (!unchanged(page, source)) {
+        emptyPage(block, page, source);
+        announcePage(block, page);
+      }
     }
     return page;
   }
@@ -110,6 +116,7 @@ function codePage(block: usize, pa: u64, source: usize): usize {
   store<u64>(page, pa, META_PA);
   store<i32>(page, epoch, META_EPOCH);
   store<u32>(dir, <u32>page);
+  announcePage(block, page);
   return page;
 }
 

@@ -22,6 +22,7 @@ import { translatorModule } from '../engine.ts';
 import type { Engine } from '../engine.ts';
 import type { ClockWorkerData } from '../worker/clock.ts';
 import type { HartWorkerData } from '../worker/hart.ts';
+import type { JitCache } from '../worker/jit-disk.ts';
 import type { JitLogOptions } from '../worker/jit-log.ts';
 import type { JitLimits, JitReport, JitWorkerData } from '../worker/jit-messages.ts';
 import { JitStats } from '../worker/jit-stats.ts';
@@ -70,6 +71,8 @@ export interface HartGroupOptions {
   /** 'jit' by default. */
   accel?: 'jit' | 'interp';
   jit?: JitOptions;
+  /** Where translated regions are kept; absent: nowhere. */
+  jitCache?: JitCache | null;
   /** Something the user should know. */
   onMessage?: (text: string) => void;
   onCrash: (error: RingsideError) => void;
@@ -127,9 +130,17 @@ export class HartGroup {
       moduleBytes: jit.moduleBytes ?? JIT_MODULE_BYTES,
       regions: Math.min(jit.regions ?? FN_LIMIT, FN_LIMIT - FN_FIRST),
     };
-    const { buffer } = this.#stats;
-    const log = jit.log ?? null;
-    const data: JitWorkerData = { memory, harts, ports, stats: buffer, translator, limits, log };
+    const cache = this.#o.jitCache ?? null;
+    const data: JitWorkerData = {
+      memory,
+      harts,
+      ports,
+      stats: this.#stats.buffer,
+      translator,
+      limits,
+      log: jit.log ?? null,
+      cache,
+    };
     started.push(this.#spawn('jit', jit.worker ?? new URL('../worker/jit.ts', import.meta.url), data, ports));
     this.#workers.at(-1)!.on('message', (report: JitReport) => {
       if (report !== 'ready') onMessage?.(report.message);

@@ -2,7 +2,7 @@
  * A virtual machine: the `virt` board put together, and its run state. This is the control thread's object; it never
  * blocks. Guest code runs in hart workers, queues are served by I/O workers, all on one shared memory (core/worker/layout.ts).
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { machineConfig } from '../api/machine.ts';
@@ -61,6 +61,8 @@ const CHARDEV_SERIAL = 0;
 const CHARDEV_CONSOLE = 1;
 /** As QEMU's. */
 const RNG_SEED_BYTES = 32;
+/** How much of a segment tells it from others. */
+const NAMING_BYTES = 64 * 1024;
 /** Messages kept for the first listener. */
 const EARLY_MESSAGES = 100;
 /** How long harts that call without a pause are served before the event loop has its turn, ms. */
@@ -166,6 +168,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       memory: wasm,
       harts: this.config.harts,
       accel: this.config.accel,
+      jitCache: this.config.jitCache === null ? null : { folder: this.config.jitCache, guest: bootName(this.#plan) },
       ...(jit === undefined ? {} : { jit }),
       onMessage: (text) => this.#say(text),
       devices: { read: (a, s) => this.#read(a, s), write: (a, s, v) => this.#write(a, s, v) },
@@ -455,6 +458,16 @@ export class Machine extends EventEmitter<MachineEvents> {
       virtio: this.#disposed === null ? this.#peripherals.snapshot() : [],
     };
   }
+}
+
+/** Tells what boots from what else might: by how firmware and kernel begin. What is alike here may differ all the same. */
+function bootName({ segments, fdtAddress, initrd }: BootPlan): string {
+  const hash = createHash('sha256');
+  for (const { address, bytes } of segments) {
+    if (address === fdtAddress || address === initrd?.start) continue;
+    hash.update(`${address} ${bytes.length} `).update(bytes.subarray(0, NAMING_BYTES));
+  }
+  return hash.digest('hex').slice(0, 32);
 }
 
 /** With a new random seed for the guest. Its size depends on the configuration alone. */

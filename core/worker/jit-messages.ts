@@ -1,6 +1,7 @@
 /** What passes between the control thread, the JIT worker and the hart workers. */
 import type { MessagePort } from 'node:worker_threads';
 import type { JitLogOptions } from './jit-log.ts';
+import type { JitCache } from './jit-disk.ts';
 
 /** To a hart worker: a module whose start fills the table, and what to attach; either may be missing. Or: forget all regions. */
 export type HartMail =
@@ -19,6 +20,8 @@ export interface JitWorkerData {
   limits: JitLimits;
   /** What is to be written down; null: nothing. */
   log: JitLogOptions | null;
+  /** Where regions are kept; null: they are not. */
+  cache: JitCache | null;
 }
 
 /** When the cache of translated code is emptied. */

@@ -2,13 +2,18 @@
  * The JIT worker's work: takes harts' requests for regions, has them translated in batches, compiles each batch and hands it
  * to all harts. Regions are asked for once: what has been translated already is only attached again. The cache is bounded:
  * when it is full, all harts drop all regions, and numbers begin anew.
+ *
+ * With a disk, regions of earlier runs are known too. Harts then tell of each code page they make, and are given what is known
+ * of it at once.
  */
 import {
+  CODE_DIR_ENTRIES,
   FN_FIRST,
   FN_LIMIT,
   H_JIT_FLUSHING,
   H_JIT_MAIL,
   JIT_FLAGS,
+  JIT_PAGES,
   JIT_RING_ANSWERED,
   JIT_RING_DATA,
   JIT_RING_ENTRIES,
@@ -20,15 +25,18 @@ import {
   PAGE_COPY,
   PAGE_PA,
   PAGE_VERSION,
-  RECORD_BYTES,
-  RECORD_PA,
-  RECORD_RANGES,
+  REQUEST_PAGE,
   REQUEST_SIZE,
   TRANSLATOR_OUT,
+  TRANSLATOR_WORK as TRANSLATOR_PAGES,
 } from '../cpu/jit/abi.ts';
 import { monotonicNow } from '../engine.ts';
 import { errorLine } from '../errors.ts';
+import type { JitDisk } from './jit-disk.ts';
 import type { HartMail, JitLimits } from './jit-messages.ts';
+import { contentHash, movedTo, recordParts, RegionStore, sameRecord, trimRecord } from './jit-regions.ts';
+import type { Part, Region } from './jit-regions.ts';
+import { Shadow } from './jit-shadow.ts';
 import type { JitStats } from './jit-stats.ts';
 import {
   CODE_BASE,
@@ -37,6 +45,7 @@ import {
   CTL_RUN,
   HART_BASE,
   HART_STRIDE,
+  H_CODE_DIR,
   H_POLL,
   H_SLEEPING,
   H_WAKE,
@@ -69,6 +78,8 @@ export interface JitServiceOptions {
   post: (hart: number, mail: HartMail) => void;
   /** Something the user should know; said once. */
   report: (message: string) => void;
+  /** Where regions are kept; null: they are not. */
+  disk?: JitDisk | null;
 }
 
 /** Requests answered by one module. */
@@ -76,11 +87,10 @@ const BATCH = 100;
 /** A module costs about as much as ten regions in it: fewer requests than ENOUGH wait this long for others, ms. */
 const GATHER_MS = 5;
 const ENOUGH = 24;
-
-interface Region {
-  fn: number;
-  record: Uint8Array;
-}
+/** New regions are kept this often, ms; how long that may take when the machine ends. */
+const SAVE_EVERY = 60_000;
+const SAVE_LIMIT = 250;
+const PAGE = 4096;
 
 const HEAD = 0;
 const TAIL = 4;
@@ -93,8 +103,13 @@ export class JitService {
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
   readonly #data: DataView;
-  /** By the guest physical address of the entry. */
-  readonly #known = new Map<number, Region[]>();
+  readonly #store: RegionStore;
+  readonly #shadow: Shadow;
+  /** Known regions that a hart is to be given; some have to be translated first. */
+  #known: { hart: number; region: Region }[] = [];
+  /** Regions that are not on disk. */
+  #unsaved = 0;
+  #saved = monotonicNow();
   #next = FN_FIRST;
   #moduleBytes = 0;
   /**
@@ -112,6 +127,31 @@ export class JitService {
     this.#words = new Int32Array(buffer);
     this.#bytes = new Uint8Array(buffer);
     this.#data = new DataView(buffer);
+    this.#store = new RegionStore(options.disk?.fileLimit ?? Infinity);
+    this.#shadow = new Shadow(options.memory, options.translator);
+  }
+
+  /** Takes in what is on disk. Before any hart runs. */
+  load(): void {
+    const { disk, stats } = this.#o;
+    if (!disk) return;
+    const regions = disk.load();
+    // What is worth keeping most last: the first go first.
+    for (const region of regions.reverse()) this.#store.add(region);
+    stats.set('loadedRegions', regions.length);
+    if (regions.length > 0) Atomics.or(this.#words, JIT_FLAGS >> 2, JIT_PAGES);
+  }
+
+  /** Keeps what is known on disk. */
+  save(): void {
+    const { disk, stats } = this.#o;
+    if (!disk) return;
+    if (this.#unsaved > 0) {
+      disk.save(this.#store.inOrder(), SAVE_LIMIT);
+      stats.set('savedRegions', this.#store.size);
+    } else disk.touch();
+    this.#unsaved = 0;
+    this.#saved = monotonicNow();
   }
 
   get #quit(): boolean {
@@ -124,14 +164,19 @@ export class JitService {
     for (;;) {
       const wake = Atomics.load(words, JIT_WAKE >> 2);
       if (this.#quit) return;
-      if (this.#pending() > 0) {
+      if (this.#pending() > 0 || this.#known.length > 0) {
         this.#gather();
         this.serve();
         continue;
       }
+      const saveIn = this.#unsaved > 0 ? this.#saved + SAVE_EVERY - monotonicNow() : Infinity;
+      if (saveIn <= 0) {
+        this.save();
+        continue;
+      }
       Atomics.store(words, JIT_SLEEPING >> 2, 1);
       // Whoever has something for us bumps the word first: a request that came since is not slept through.
-      Atomics.wait(words, JIT_WAKE >> 2, wake);
+      Atomics.wait(words, JIT_WAKE >> 2, wake, saveIn);
       Atomics.store(words, JIT_SLEEPING >> 2, 0);
     }
   }
@@ -158,17 +203,20 @@ export class JitService {
     const first = this.#next;
     const end = Math.min(FN_LIMIT, FN_FIRST + limits.regions);
     const started = monotonicNow();
-    const batch: { key: number; region: Region }[] = [];
-    const again: Region[][] = Array.from({ length: harts }, () => []);
+    const batch: Region[] = [];
+    const again: Set<Region>[] = Array.from({ length: harts }, () => new Set());
+    const room = (): boolean => first + batch.length < end && translator.room() !== 0;
     let taken = 0;
     let size = 0;
     try {
       translator.begin(first, harts === 1 ? HART_BASE : 0);
-      while (taken < BATCH && first + batch.length < end && translator.room() !== 0) {
-        const hart = this.#nextHart();
+      while (taken < BATCH && room()) {
+        const known = this.#known.shift();
+        const hart = known?.hart ?? this.#nextHart();
         if (hart < 0) break;
         taken++;
-        this.#take(hart, batch, again[hart]!, first);
+        if (known !== undefined) this.#give(known.region, batch, again[hart]!, first);
+        else this.#take(hart, batch, again[hart]!, first);
       }
       if (taken === 0) {
         if (first >= end) this.#flush();
@@ -201,8 +249,8 @@ export class JitService {
       stats.set('moduleBytes', this.#moduleBytes);
     }
     for (let hart = 0; hart < harts; hart++) {
-      const records = [...(module === null ? [] : batch.map(({ region }) => region.record))];
-      for (const region of again[hart]!) if (module !== null || region.fn < first) records.push(region.record);
+      const records = module === null ? [] : batch.map(({ record }) => record);
+      for (const region of again[hart]!) if (region.fn !== 0 && region.fn < first) records.push(region.record);
       if (records.length === 0) continue;
       post(hart, { kind: 'code', module, records });
       this.#announce(hart);
@@ -251,7 +299,7 @@ export class JitService {
   }
 
   /** The oldest request of a hart: into the batch, or among what it is told again. */
-  #take(hart: number, batch: { key: number; region: Region }[], again: Region[], first: number): void {
+  #take(hart: number, batch: Region[], again: Set<Region>, first: number): void {
     const { translator, stats } = this.#o;
     const ring = JIT_RINGS + hart * JIT_RING_STRIDE;
     const tail = Atomics.load(this.#words, (ring + TAIL) >> 2);
@@ -262,10 +310,13 @@ export class JitService {
         stats.add('stale', 1);
         return;
       }
-      const known = this.#known.get(key)?.find(({ record }) => this.#describes(record, request));
-      if (known !== undefined) {
-        // One of this batch goes to all harts anyway.
-        if (known.fn < first) again.push(known);
+      if ((this.#data.getUint32(request, true) & REQUEST_PAGE) !== 0) {
+        this.#page(hart, this.#data.getUint32(request + REQUEST_PAGES, true));
+        return;
+      }
+      const there = this.#store.atEntry(key).find(({ record }) => this.#describes(record, request));
+      if (there !== undefined && there.fn !== 0) {
+        this.#give(there, batch, again, first);
         stats.add('resent', 1);
         return;
       }
@@ -274,20 +325,97 @@ export class JitService {
         stats.add('refused', 1);
         return;
       }
-      stats.add('translatedInstructions', translator.lastSize());
-      const at = translator.recordAt(regions - 1);
-      const region = {
-        fn: first + regions - 1,
-        record: this.#bytes.slice(at, at + translator.recordSize(regions - 1)),
-      };
-      batch.push({ key, region });
-      const list = this.#known.get(key);
-      if (list === undefined) this.#known.set(key, [region]);
-      else list.push(region);
+      // It has been made of what is executed now.
+      if (there !== undefined) this.#store.delete(there);
+      const region = this.#made(key, first, regions - 1);
+      this.#store.add(region);
+      this.#store.use(region);
+      batch.push(region);
+      this.#unsaved++;
     } finally {
       // Its place may be used again.
       Atomics.store(this.#words, (ring + TAIL) >> 2, (tail + 1) | 0);
     }
+  }
+
+  /** The region that was added to the batch last. */
+  #made(entry: number, first: number, index: number): Region {
+    const { translator, stats, disk } = this.#o;
+    stats.add('translatedInstructions', translator.lastSize());
+    const at = translator.recordAt(index);
+    const record = trimRecord(this.#bytes.slice(at, at + translator.recordSize(index)));
+    const fn = first + index;
+    if (!disk) return { fn, entry, record, starts: new Uint8Array(0), content: 0, used: true };
+    const own = TRANSLATOR_PAGES + PAGE;
+    const content = contentHash(this.#bytes.subarray(own, own + PAGE));
+    return { fn, entry, record, starts: this.#shadow.starts(record), content, used: false };
+  }
+
+  /** A known region for a hart: into the batch when it is not translated, else among what the hart is told again. */
+  #give(region: Region, batch: Region[], again: Set<Region>, first: number): void {
+    const { stats } = this.#o;
+    this.#store.use(region);
+    if (region.fn !== 0) {
+      // One of this batch goes to all harts anyway.
+      if (region.fn < first) again.add(region);
+      return;
+    }
+    const regions = this.#shadow.translate(region);
+    const made = regions === 0 ? null : this.#made(region.entry, first, regions - 1);
+    if (made === null || !sameRecord(made.record, region.record)) {
+      // The translator makes something else of it now.
+      this.#store.delete(region);
+      if (made === null) return;
+    }
+    region.fn = first + regions - 1;
+    region.record.set(made.record.subarray(0, 4));
+    batch.push(region);
+    stats.add('replayedRegions', 1);
+  }
+
+  /** A hart has made a code page: it is to have what is known of it. */
+  #page(hart: number, page: number): void {
+    this.#o.stats.add('pages', 1);
+    const pa = Number(this.#data.getBigUint64(page + PAGE_PA, true));
+    const entries = new Set<number>();
+    const wanted = (region: Region): void => {
+      // The newest of an entry.
+      if (entries.has(region.entry)) return;
+      entries.add(region.entry);
+      this.#known.push({ hart, region });
+    };
+    for (const region of this.#store.inPage(pa)) if (this.#isPresent(region, hart)) wanted(region);
+    if (entries.size > 0) return;
+    // The same page may have been elsewhere.
+    const content = contentHash(this.#bytes.subarray(page + PAGE_COPY, page + PAGE_COPY + PAGE));
+    for (const region of [...this.#store.withContent(content)]) {
+      const parts = recordParts(region.record)!;
+      if (parts.length > 1 || !this.#isSame(region.record, parts[0]!, page)) continue;
+      const moved = movedTo(region, pa);
+      if (!region.used) this.#store.delete(region);
+      this.#store.add(moved);
+      this.#unsaved++;
+      wanted(moved);
+    }
+  }
+
+  /** Whether a hart has code pages of what a region was made of. It finds out for itself when it attaches it. */
+  #isPresent(region: Region, hart: number): boolean {
+    const directory = HART_BASE + hart * HART_STRIDE + H_CODE_DIR;
+    return recordParts(region.record)!.every((part) => {
+      const page = this.#data.getUint32(directory + (Math.floor(part.pa / PAGE) % CODE_DIR_ENTRIES) * 4, true);
+      if (page < CODE_BASE || page >= CODE_BASE + CODE_SIZE) return false;
+      return (
+        Number(this.#data.getBigUint64(page + PAGE_PA, true)) === part.pa && this.#isSame(region.record, part, page)
+      );
+    });
+  }
+
+  /** Whether a code page has the bytes of a part of a record. */
+  #isSame(record: Uint8Array, { first, size, at }: Part, page: number): boolean {
+    const from = page + PAGE_COPY + first;
+    for (let n = 0; n < size; n++) if (record[at + n] !== this.#bytes[from + n]) return false;
+    return true;
   }
 
   /** The guest physical address of the entry; null when a page is no longer what it was when the request was made. */
@@ -306,29 +434,18 @@ export class JitService {
 
   /** Whether a record's region is what a request asks for: the same pages, the same bytes. */
   #describes(record: Uint8Array, request: number): boolean {
-    const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
-    const used = view.getUint32(8, true);
-    let at = RECORD_BYTES;
-    for (let i = 0; i < 3; i++) {
-      if ((used & (1 << i)) === 0) continue;
-      const page = this.#data.getUint32(request + REQUEST_PAGES + i * 4, true);
-      if (page === 0) return false;
-      if (this.#data.getBigUint64(page + PAGE_PA, true) !== view.getBigUint64(RECORD_PA + i * 8, true)) return false;
-      const first = view.getUint16(RECORD_RANGES + i * 4, true);
-      const size = view.getUint16(RECORD_RANGES + i * 4 + 2, true) - first;
-      const from = page + PAGE_COPY + first;
-      for (let n = 0; n < size; n++) if (record[at + n] !== this.#bytes[from + n]) return false;
-      at += size;
-    }
-    return true;
+    return recordParts(record)!.every((part) => {
+      const page = this.#data.getUint32(request + REQUEST_PAGES + part.page * 4, true);
+      if (page === 0 || Number(this.#data.getBigUint64(page + PAGE_PA, true)) !== part.pa) return false;
+      return this.#isSame(record, part, page);
+    });
   }
 
   /** A batch that did not become a module. Its entries stay interpreted until they are asked for again. */
-  #drop(batch: { key: number; region: Region }[], error: unknown): void {
-    for (const { key, region } of batch) {
-      const rest = this.#known.get(key)!.filter((other) => other !== region);
-      if (rest.length === 0) this.#known.delete(key);
-      else this.#known.set(key, rest);
+  #drop(batch: Region[], error: unknown): void {
+    for (const region of batch) {
+      region.fn = 0;
+      this.#store.delete(region);
     }
     this.#o.stats.add('failedBatches', 1);
     if (this.#reported) return;
@@ -366,7 +483,8 @@ export class JitService {
         Atomics.store(words, JIT_SLEEPING >> 2, 0);
       }
     }
-    this.#known.clear();
+    this.#known = [];
+    this.#store.untranslate(Boolean(this.#o.disk));
     this.#modules = [[], this.#modules[0]];
     this.#next = FN_FIRST;
     this.#moduleBytes = 0;

@@ -14,6 +14,10 @@ export const JIT_COUNTERS = [
   'resent',
   'failedBatches',
   'flushes',
+  'pages',
+  'loadedRegions',
+  'replayedRegions',
+  'savedRegions',
 ] as const;
 export type JitCounter = (typeof JIT_COUNTERS)[number];
 

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
 import { monotonicNow } from '../engine.ts';
+import { JitDisk } from './jit-disk.ts';
 import { dumpingTranslator, logMail } from './jit-dump.ts';
 import type { DumpedTranslator } from './jit-dump.ts';
 import { JitLog } from './jit-log.ts';
@@ -10,7 +11,7 @@ import type { JitReport, JitWorkerData } from './jit-messages.ts';
 import { JitService } from './jit-service.ts';
 import { JitStats } from './jit-stats.ts';
 
-const { memory, harts, ports, stats, translator, limits, log: logOptions } = workerData as JitWorkerData;
+const { memory, harts, ports, stats, translator, limits, cache, log: logOptions } = workerData as JitWorkerData;
 const say = (report: JitReport) => parentPort?.postMessage(report);
 
 // Regions are compiled here, all of them, and not by the hart that happens to enter one first.
@@ -34,8 +35,11 @@ const service = new JitService({
     ports[hart]!.postMessage(mail);
   },
   report: (message) => say({ message }),
+  disk: cache === null ? null : new JitDisk(cache, (message) => say({ message })),
 });
+service.load();
 say('ready');
 service.run();
+service.save();
 for (const port of ports) port.close();
 parentPort?.close();

@@ -37,6 +37,8 @@ export const PAGE_VERSION = 0x902c;
 export const PAGE_COPY = 0x8020;
 /** Bytes of a code page. */
 export const PAGE_STRIDE = 0xc080;
+/** Entries of a hart's directory of code pages (H_CODE_DIR): u32 address of the code page whose physical page number has this remainder. */
+export const CODE_DIR_ENTRIES = 16384;
 
 // ---- hart block (beside core/worker/layout.ts): offsets ----------------------------------------------------------
 /** u64: TLB context of data accesses and of fetches, shifted into their tags' place. */
@@ -75,6 +77,8 @@ export const JIT_EAGER = 1;
 export const JIT_SYNCHRONOUS = 2;
 /** The translator notes what became of which instruction (TRANSLATOR_MARKS). */
 export const JIT_MARKS = 4;
+/** Harts tell the JIT worker of each code page they make: it may have regions for it. */
+export const JIT_PAGES = 8;
 /**
  * Rings at JIT_RINGS + hart * JIT_RING_STRIDE: i32 atomic head (written by the hart), i32 atomic tail, i32 atomic what the tail was
  * when all requests before it had been answered, entries from +64.
@@ -86,9 +90,11 @@ export const JIT_RING_DATA = 64;
 export const JIT_RING_ANSWERED = 8;
 /**
  * A request, 48 bytes: u64 va of the entry, u32 x 3 code pages of the hart (its own, the one before, the one behind it in
- * virtual memory; 0 unknown), u32 x 3 their PAGE_VERSION, u64 x 2 spare.
+ * virtual memory; 0 unknown), u32 x 3 their PAGE_VERSION, u64 x 2 spare. With bit 0 of the va set (REQUEST_PAGE) it tells of a
+ * page that has been made: its code page and PAGE_VERSION, nothing else.
  */
 export const REQUEST_SIZE = 48;
+export const REQUEST_PAGE = 1;
 /** Where the JIT worker puts an attach record for a hart (JIT_RECORDS + hart * JIT_RECORD_SIZE), and jitAttach reads it. */
 export const JIT_RECORDS = 0x1c30000;
 export const JIT_RECORD_SIZE = 0x8000;
@@ -108,6 +114,15 @@ export const TRANSLATOR_MARKS_SIZE = 0x10000;
 /** Statics of translator.wasm, its work arrays, and its output. */
 export const TRANSLATOR_STATICS = 0x1c80000;
 export const TRANSLATOR_WORK = 0x1c90000;
-export const TRANSLATOR_WORK_SIZE = 0x170000;
+export const TRANSLATOR_WORK_SIZE = 0x140000;
+/** u8 a halfword of the three pages, page before first: bit 0 set when an instruction of the region translated last begins there. */
+export const TRANSLATOR_VISITED = 0x1cac000;
+/**
+ * Code pages that the JIT worker makes up to have a region translated that it has kept: own, before, behind, SHADOW_STRIDE apart,
+ * then a request.
+ */
+export const TRANSLATOR_SHADOW = 0x1dd0000;
+export const SHADOW_STRIDE = 0xf000;
+export const SHADOW_REQUEST = 0x1dff000;
 export const TRANSLATOR_OUT = 0x1e00000;
 export const TRANSLATOR_OUT_SIZE = 0x200000;

@@ -7,8 +7,8 @@ import { OP_JIT } from '../generated/decode.as';
 import { fetchIsPartial } from '../mmu.as';
 import { clearFault } from '../state.as';
 import {
-  H_JIT_FLUSHING, H_JIT_THRESHOLD, JIT_EAGER, JIT_FLAGS, JIT_RING_ANSWERED, JIT_RING_DATA, JIT_RING_ENTRIES, JIT_RING_STRIDE,
-  JIT_RINGS, JIT_SLEEPING, JIT_SYNCHRONOUS, JIT_WAKE, PAGE_HEAT, PAGE_STRIDE, PAGE_VERSION, REQUEST_SIZE,
+  H_JIT_FLUSHING, H_JIT_THRESHOLD, JIT_EAGER, JIT_FLAGS, JIT_PAGES, JIT_RING_ANSWERED, JIT_RING_DATA, JIT_RING_ENTRIES, JIT_RING_STRIDE,
+  JIT_RINGS, JIT_SLEEPING, JIT_SYNCHRONOUS, JIT_WAKE, PAGE_HEAT, PAGE_STRIDE, PAGE_VERSION, REQUEST_PAGE, REQUEST_SIZE,
 } from './abi';
 
 /** How long a hart that waits for an answer does so before it looks for other reasons to go on, ns. */
@@ -42,6 +42,27 @@ function awaitAnswer(block: usize, ring: usize): void {
   }
 }
 
+/** The request behind `head` is whole. */
+function push(ring: usize, head: u32): void {
+  atomic.store<u32>(ring, head + 1);
+  atomic.add<i32>(JIT_WAKE, 1);
+  if (atomic.load<i32>(JIT_SLEEPING) != 0) atomic.notify(JIT_WAKE, -1);
+}
+
+/** A code page has been made: tells the JIT worker, if it wants to know and there is room to say so. */
+export function announcePage(block: usize, page: usize): void {
+  if (!(load<i32>(JIT_FLAGS) & JIT_PAGES) || load<i32>(block + H_JIT_THRESHOLD) == 0) return;
+  const ring = <usize>JIT_RINGS + <usize>load<i32>(block + H_ID) * JIT_RING_STRIDE;
+  const head = atomic.load<u32>(ring);
+  if (head - atomic.load<u32>(ring, 4) >= <u32>JIT_RING_ENTRIES) return;
+  const at = ring + JIT_RING_DATA + <usize>(head % JIT_RING_ENTRIES) * REQUEST_SIZE;
+  store<u64>(at, REQUEST_PAGE);
+  store<u32>(at, <u32>page, 8);
+  store<u64>(at, 0, 12);
+  store<u32>(at, version(page), 20);
+  push(ring, head);
+}
+
 /** The halfword at `va`, in the code page `page`, has become hot: asks for a region that begins there. */
 export function requestRegion(block: usize, page: usize, va: u64): void {
   if (load<i32>(block + H_JIT_THRESHOLD) == 0) return;
@@ -68,8 +89,6 @@ export function requestRegion(block: usize, page: usize, va: u64): void {
   store<u32>(at, version(page), 20);
   store<u32>(at, version(before), 24);
   store<u32>(at, version(behind), 28);
-  atomic.store<u32>(ring, head + 1);
-  atomic.add<i32>(JIT_WAKE, 1);
-  if (atomic.load<i32>(JIT_SLEEPING) != 0) atomic.notify(JIT_WAKE, -1);
+  push(ring, head);
   if (flags & JIT_SYNCHRONOUS) awaitAnswer(block, ring);
 }

@@ -1,5 +1,5 @@
 /** The translator's work arrays, at fixed addresses in its part of linear memory. */
-import { TRANSLATOR_WORK, TRANSLATOR_WORK_SIZE } from './abi';
+import { TRANSLATOR_VISITED, TRANSLATOR_WORK, TRANSLATOR_WORK_SIZE } from './abi';
 
 /** Halfwords in the three pages that a region may lie in. */
 export const HALFWORDS = 6144;
@@ -8,7 +8,7 @@ export const W_PAGES: usize = TRANSLATOR_WORK;
 /** A predecoded slot of 16 bytes a halfword. */
 export const W_SLOTS: usize = TRANSLATOR_WORK + 0x4000;
 /** u8 a halfword: VISITED, LEADER. */
-export const W_VISIT: usize = TRANSLATOR_WORK + 0x1c000;
+export const W_VISIT: usize = TRANSLATOR_VISITED;
 /** u16 a halfword: the block that begins there. */
 export const W_BLOCK_OF: usize = TRANSLATOR_WORK + 0x20000;
 /** u16 stack of addresses to be visited. */
