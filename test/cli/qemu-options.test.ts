@@ -35,7 +35,6 @@ describe('spellings', () => {
       kernel: 'K',
       initrd: 'I',
       append: 'a b',
-      accel: 'jit',
       drives: [
         {
           id: 'drive0',
