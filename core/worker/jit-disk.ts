@@ -5,7 +5,7 @@
  *
  * File: header of HEADER bytes (magic, u32 FORMAT, u32 TRANSLATOR_VERSION, u32 regions, u32 spare, u64 bytes that follow, sha256 of
  * all that and of what follows), then for each region, what is worth keeping most first: u32 size of its record, u32 of its starts, u32
- * content, u32 spare, record, starts, filled up to a multiple of 4. Little-endian.
+ * of its cases, u32 content, record, starts, cases, filled up to a multiple of 4. Little-endian.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -15,7 +15,7 @@ import { monotonicNow } from '../engine.ts';
 import { errorLine } from '../errors.ts';
 import { recordEntry, recordParts } from './jit-regions.ts';
 import type { Region } from './jit-regions.ts';
-import { startsSize } from './jit-shadow.ts';
+import { CASE, startsSize } from './jit-shadow.ts';
 
 const MAGIC = 'RSREGION';
 const FORMAT = 1;
@@ -207,18 +207,24 @@ export function decode(bytes: Buffer): Region[] | null {
   let at = 0;
   for (let i = 0; i < count; i++) {
     if (at + REGION_HEADER > body.length) return null;
-    const [recordSize, startSize] = [body.readUInt32LE(at), body.readUInt32LE(at + 4)];
-    const content = body.readUInt32LE(at + 8);
+    const [recordSize, startSize, caseSize] = [0, 4, 8].map((n) => body.readUInt32LE(at + n)) as [
+      number,
+      number,
+      number,
+    ];
+    const content = body.readUInt32LE(at + 12);
     at += REGION_HEADER;
-    if (recordSize + startSize > body.length - at) return null;
+    const end = at + recordSize + startSize + caseSize;
+    if (end > body.length) return null;
     // Copies: a region that stays must not keep the whole file.
     const record = new Uint8Array(body.subarray(at, at + recordSize));
     const starts = new Uint8Array(body.subarray(at + recordSize, at + recordSize + startSize));
+    const cases = new Uint8Array(body.subarray(at + recordSize + startSize, end));
     const parts = recordParts(record);
-    if (parts === null || startsSize(parts) !== startSize) return null;
+    if (parts === null || startsSize(parts) !== startSize || caseSize % CASE !== 0) return null;
     const entry = parts[0]!.pa + recordEntry(record);
-    regions.push({ fn: 0, entry, record, starts, content, used: false });
-    at += (recordSize + startSize + 3) & ~3;
+    regions.push({ fn: 0, entry, record, starts, cases, content, used: false });
+    at = (end + 3) & ~3;
   }
   return at === body.length ? regions : null;
 }
@@ -228,9 +234,9 @@ export function encode(regions: readonly Region[], limit: number): Buffer {
   const chosen = new Map<string, Region>();
   let size = HEADER;
   for (const region of regions) {
-    const { record, starts } = region;
+    const { record, starts, cases } = region;
     const key = `${region.entry} ${createHash('sha1').update(record.subarray(4)).digest('base64')}`;
-    const more = REGION_HEADER + ((record.length + starts.length + 3) & ~3);
+    const more = REGION_HEADER + ((record.length + starts.length + cases.length + 3) & ~3);
     if (chosen.has(key) || size + more > limit) continue;
     chosen.set(key, region);
     size += more;
@@ -242,15 +248,17 @@ export function encode(regions: readonly Region[], limit: number): Buffer {
   bytes.writeUInt32LE(chosen.size, 16);
   bytes.writeBigUInt64LE(BigInt(size - HEADER), 24);
   let at = HEADER;
-  for (const { record, starts, content } of chosen.values()) {
+  for (const { record, starts, cases, content } of chosen.values()) {
     bytes.writeUInt32LE(record.length, at);
     bytes.writeUInt32LE(starts.length, at + 4);
-    bytes.writeUInt32LE(content, at + 8);
+    bytes.writeUInt32LE(cases.length, at + 8);
+    bytes.writeUInt32LE(content, at + 12);
     bytes.set(record, at + REGION_HEADER);
     // The function's number means nothing later.
     bytes.writeUInt32LE(0, at + REGION_HEADER);
     bytes.set(starts, at + REGION_HEADER + record.length);
-    at += REGION_HEADER + ((record.length + starts.length + 3) & ~3);
+    bytes.set(cases, at + REGION_HEADER + record.length + starts.length);
+    at += REGION_HEADER + ((record.length + starts.length + cases.length + 3) & ~3);
   }
   checksum(bytes, bytes.subarray(HEADER)).copy(bytes, HEADER - SUM);
   return bytes;

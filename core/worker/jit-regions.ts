@@ -1,7 +1,7 @@
 /**
  * Regions that the JIT worker knows: what they are made of, and where. A region is known by guest code, not by the WebAssembly
- * made of it: its attach record (which holds the code's bytes) and the places in it at which its instructions begin. That is
- * all the translator needs to make the same region again (jit-shadow.ts), in this machine or, from disk, in a later one.
+ * made of it: its attach record (which holds the code's bytes) and the places in it at which its instructions begin, and where
+ * its indirect jumps have been seen to go. That is all the translator needs to make the same region again (jit-shadow.ts), in this machine or, from disk, in a later one.
  */
 import { JIT_RECORD_SIZE, RECORD_BYTES, RECORD_PA, RECORD_RANGES } from '../cpu/jit/abi.ts';
 
@@ -18,6 +18,8 @@ export interface Region {
   readonly record: Uint8Array;
   /** One bit a halfword that the record covers: an instruction begins there. Empty when regions are not kept. */
   readonly starts: Uint8Array;
+  /** Where its indirect jumps have been seen to go: pairs of u16 (TRANSLATOR_CASES). */
+  readonly cases: Uint8Array;
   /** Hash of its own page, all of it. */
   readonly content: number;
   /** A hart of this machine has been given it. */
@@ -73,6 +75,10 @@ export function recordEntry(record: Uint8Array): number {
 export function trimRecord(record: Uint8Array): Uint8Array {
   const last = recordParts(record)?.at(-1);
   return last === undefined ? record : record.slice(0, last.at + last.size);
+}
+
+function sizeOf({ record, starts, cases }: Region): number {
+  return record.length + starts.length + cases.length + OVERHEAD;
 }
 
 /** The same region in a page elsewhere; it lies in that page alone. */
@@ -141,7 +147,7 @@ export class RegionStore {
     const old = this.atEntry(region.entry).find(({ record }) => sameRecord(record, region.record));
     if (old !== undefined) this.delete(old);
     this.#all.add(region);
-    this.#bytes += region.record.length + region.starts.length + OVERHEAD;
+    this.#bytes += sizeOf(region);
     put(this.#byEntry, region.entry, region);
     for (const { pa } of parts) put(this.#byPage, pa, region);
     put(this.#byContent, region.content, region);
@@ -150,7 +156,7 @@ export class RegionStore {
 
   delete(region: Region): void {
     if (!this.#all.delete(region)) return;
-    this.#bytes -= region.record.length + region.starts.length + OVERHEAD;
+    this.#bytes -= sizeOf(region);
     take(this.#byEntry, region.entry, region);
     for (const { pa } of recordParts(region.record)!) take(this.#byPage, pa, region);
     take(this.#byContent, region.content, region);

@@ -91,6 +91,7 @@ const ENOUGH = 24;
 const SAVE_EVERY = 60_000;
 const SAVE_LIMIT = 250;
 const PAGE = 4096;
+const NOTHING = new Uint8Array(0);
 
 const HEAD = 0;
 const TAIL = 4;
@@ -345,10 +346,18 @@ export class JitService {
     const at = translator.recordAt(index);
     const record = trimRecord(this.#bytes.slice(at, at + translator.recordSize(index)));
     const fn = first + index;
-    if (!disk) return { fn, entry, record, starts: new Uint8Array(0), content: 0, used: true };
+    if (!disk) return { fn, entry, record, starts: NOTHING, cases: NOTHING, content: 0, used: true };
     const own = TRANSLATOR_PAGES + PAGE;
     const content = contentHash(this.#bytes.subarray(own, own + PAGE));
-    return { fn, entry, record, starts: this.#shadow.starts(record), content, used: false };
+    return {
+      fn,
+      entry,
+      record,
+      starts: this.#shadow.starts(record),
+      cases: this.#shadow.cases(),
+      content,
+      used: false,
+    };
   }
 
   /** A known region for a hart: into the batch when it is not translated, else among what the hart is told again. */
@@ -361,15 +370,20 @@ export class JitService {
       return;
     }
     const regions = this.#shadow.translate(region);
-    const made = regions === 0 ? null : this.#made(region.entry, first, regions - 1);
-    if (made === null || !sameRecord(made.record, region.record)) {
-      // The translator makes something else of it now.
+    if (regions === 0) {
       this.#store.delete(region);
-      if (made === null) return;
+      return;
     }
-    region.fn = first + regions - 1;
-    region.record.set(made.record.subarray(0, 4));
-    batch.push(region);
+    const made = this.#made(region.entry, first, regions - 1);
+    if (sameRecord(made.record, region.record)) {
+      region.fn = made.fn;
+      region.record.set(made.record.subarray(0, 4));
+      batch.push(region);
+    } else {
+      // The translator makes something else of it now. Harts compare it with what they have.
+      this.#store.delete(region);
+      batch.push(made);
+    }
     stats.add('replayedRegions', 1);
   }
 

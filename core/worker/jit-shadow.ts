@@ -6,15 +6,18 @@ import {
   PAGE_COPY,
   PAGE_PA,
   PAGE_VERSION,
+  MAX_CASES,
   REQUEST_SIZE,
+  SHADOW_CASES,
   SHADOW_REQUEST,
   SHADOW_STRIDE,
+  TRANSLATOR_CASES,
   TRANSLATOR_SHADOW,
   TRANSLATOR_VISITED,
 } from '../cpu/jit/abi.ts';
 import type { Translator } from './jit-service.ts';
 import { recordEntry, recordParts } from './jit-regions.ts';
-import type { Part } from './jit-regions.ts';
+import type { Part, Region } from './jit-regions.ts';
 
 /** Halfwords of a page; its place among the translator's three by its place in a record. */
 const HALFWORDS = 2048;
@@ -23,6 +26,8 @@ const VISITED = 1;
 /** Fields of a request. */
 const REQUEST_PAGES = 8;
 const REQUEST_VERSIONS = 20;
+/** Bytes of a pair of jump and target. */
+export const CASE = 4;
 /** Any but 0. */
 const VERSION = 1;
 
@@ -49,14 +54,22 @@ export class Shadow {
     return bits;
   }
 
+  /** Where the indirect jumps of that region have been seen to go. */
+  cases(): Uint8Array {
+    const from = TRANSLATOR_CASES + 4;
+    return this.#bytes.slice(from, from + this.#data.getUint32(TRANSLATOR_CASES, true) * CASE);
+  }
+
   /**
    * Adds a region to the translator's batch.
    * @returns as Translator.addRegion
    */
-  translate({ record, starts }: { record: Uint8Array; starts: Uint8Array }): number {
+  translate({ record, starts, cases }: Pick<Region, 'record' | 'starts' | 'cases'>): number {
     const data = this.#data;
     const parts = recordParts(record);
-    if (parts === null || starts.length !== startsSize(parts)) return 0;
+    if (parts === null || starts.length !== startsSize(parts) || cases.length > MAX_CASES * CASE) return 0;
+    data.setUint32(SHADOW_CASES, cases.length / CASE, true);
+    this.#bytes.set(cases, SHADOW_CASES + 4);
     this.#bytes.fill(0, SHADOW_REQUEST, SHADOW_REQUEST + REQUEST_SIZE);
     data.setBigUint64(SHADOW_REQUEST, BigInt(recordEntry(record)), true);
     for (const part of parts) {

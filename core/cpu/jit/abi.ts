@@ -118,11 +118,18 @@ export const TRANSLATOR_WORK_SIZE = 0x140000;
 /** u8 a halfword of the three pages, page before first: bit 0 set when an instruction of the region translated last begins there. */
 export const TRANSLATOR_VISITED = 0x1cac000;
 /**
- * Code pages that the JIT worker makes up to have a region translated that it has kept: own, before, behind, SHADOW_STRIDE apart,
- * then a request.
+ * u32 number, then pairs of u16 halfword of an indirect jump, u16 halfword of a target of it that is in the region translated last;
+ * at most MAX_CASES.
+ */
+export const TRANSLATOR_CASES = 0x1dfa000;
+export const MAX_CASES = 1024;
+/**
+ * Code pages that the JIT worker makes up to have a region translated that it has kept: own, before, behind, SHADOW_STRIDE apart;
+ * targets of indirect jumps, as at TRANSLATOR_CASES; a request, which is known by its address.
  */
 export const TRANSLATOR_SHADOW = 0x1dd0000;
-export const SHADOW_STRIDE = 0xf000;
+export const SHADOW_STRIDE = 0xd000;
+export const SHADOW_CASES = 0x1df8000;
 export const SHADOW_REQUEST = 0x1dff000;
 export const TRANSLATOR_OUT = 0x1e00000;
 export const TRANSLATOR_OUT_SIZE = 0x200000;

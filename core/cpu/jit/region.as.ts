@@ -10,10 +10,12 @@ import {
   KIND_ACCESS, KIND_BRANCH, KIND_JUMP, KIND_JUMP_REG, KIND_LEAVE, KIND_SYSTEM, META,
 } from '../generated/translate.as';
 import { HART_BASE, HART_STRIDE } from '../../worker/layout';
-import { JIT_EAGER, JIT_FLAGS, JIT_RING_STRIDE, JIT_RINGS, PAGE_COPY, PAGE_VERSION } from './abi';
+import {
+  JIT_EAGER, JIT_FLAGS, JIT_RING_STRIDE, JIT_RINGS, MAX_CASES, PAGE_COPY, PAGE_VERSION, SHADOW_CASES, SHADOW_REQUEST, TRANSLATOR_CASES,
+} from './abi';
 import { registerBit } from './emit.as';
 import { H_JIT_TARGETS, TARGETS } from './targets.as';
-import { HALFWORDS, MAX_CASES, W_BLOCK_OF, W_BLOCKS, W_CASES, W_ORDER, W_PAGES, W_SLOTS, W_STACK, W_VISIT } from './work.as';
+import { HALFWORDS, W_BLOCK_OF, W_BLOCKS, W_CASES, W_ORDER, W_PAGES, W_SLOTS, W_STACK, W_VISIT } from './work.as';
 
 /** TurboFan is superlinear in the size of a function (research/jit.md). */
 const MAX_INSNS = 800;
@@ -84,7 +86,7 @@ let end: i32 = 0;
 let page0: usize = 0;
 let page1: usize = 0;
 let page2: usize = 0;
-/** Hart block of the hart that asked, and cases of indirect jumps so far. */
+/** Hart block of the hart that asked; 0: the JIT worker, for a region that it has kept. Cases of indirect jumps so far. */
 let hartOf: usize = 0;
 let caseCount: i32 = 0;
 
@@ -213,27 +215,44 @@ function liveSlot(h: i32): u32 {
   return <u32>pageOf(h) + ((<u32>h & 2047) << 4);
 }
 
+const NO_TARGET = i32.MIN_VALUE;
+let targetAt: i32 = 0;
+
+/** The next place from targetAt on where the indirect jump at h has been seen to go, a halfword; NO_TARGET when there is no more. */
+function nextTarget(h: i32): i32 {
+  if (hartOf == 0) {
+    const count = min<i32>(load<i32>(SHADOW_CASES), MAX_CASES);
+    while (targetAt < count) {
+      const pair = <usize>SHADOW_CASES + 4 + (<usize>targetAt << 2);
+      targetAt++;
+      if (load<u16>(pair) == h) return load<u16>(pair, 2);
+    }
+    return NO_TARGET;
+  }
+  const slot = liveSlot(h);
+  while (targetAt < TARGETS) {
+    const pair = hartOf + H_JIT_TARGETS + (<usize>targetAt << 3);
+    targetAt++;
+    if (load<u32>(pair) == slot) return h + (load<i32>(pair, 4) >> 1);
+  }
+  return NO_TARGET;
+}
+
 /** Where the indirect jump at h has been seen to go. */
 function visitTargets(h: i32): void {
-  const slot = liveSlot(h);
-  for (let i = 0; i < TARGETS; i++) {
-    const pair = hartOf + H_JIT_TARGETS + (<usize>i << 3);
-    if (load<u32>(pair) != slot) continue;
-    const target = h + (load<i32>(pair, 4) >> 1);
-    if (executed(target)) visitLater(target);
-  }
+  targetAt = 0;
+  for (let target = nextTarget(h); target != NO_TARGET; target = nextTarget(h)) if (executed(target)) visitLater(target);
 }
 
 /** Lists targets of the indirect jump at h that are in the region. */
 function listCases(block: usize, h: i32): void {
-  const slot = liveSlot(h);
   store<u16>(block, <u16>caseCount, B_CASES);
-  for (let i = 0; i < TARGETS && caseCount < MAX_CASES; i++) {
-    const pair = hartOf + H_JIT_TARGETS + (<usize>i << 3);
-    if (load<u32>(pair) != slot) continue;
-    const target = h + (load<i32>(pair, 4) >> 1);
+  targetAt = 0;
+  for (let target = nextTarget(h); target != NO_TARGET && caseCount < MAX_CASES; target = nextTarget(h)) {
     if (<u32>target >= <u32>HALFWORDS || (load<u8>(W_VISIT + target) & (VISITED | LEADER)) != (VISITED | LEADER)) continue;
     store<i16>(W_CASES + (<usize>caseCount << 2), <i16>target);
+    store<u16>(<usize>TRANSLATOR_CASES + (<usize>caseCount << 2), <u16>h, 4);
+    store<u16>(<usize>TRANSLATOR_CASES + (<usize>caseCount << 2), <u16>target, 6);
     caseCount++;
   }
   store<u16>(block, <u16>(caseCount - load<u16>(block, B_CASES)), B_CASE_COUNT);
@@ -589,7 +608,7 @@ export function buildRegion(request: usize): bool {
   blockCount = 0;
   caseCount = 0;
   const hart = (<u32>request - <u32>JIT_RINGS) / <u32>JIT_RING_STRIDE;
-  hartOf = <usize>HART_BASE + <usize>hart * HART_STRIDE;
+  hartOf = request == SHADOW_REQUEST ? 0 : <usize>HART_BASE + <usize>hart * HART_STRIDE;
   usedRegisters = 0;
   hasAccess = false;
   hasFp = false;
@@ -607,6 +626,7 @@ export function buildRegion(request: usize): bool {
     if (blockCount == MAX_BLOCKS) return false;
     makeBlock(h);
   }
+  store<i32>(TRANSLATOR_CASES, caseCount);
   link();
   shape();
   flow();

@@ -15,7 +15,6 @@ export const W_BLOCK_OF: usize = TRANSLATOR_WORK + 0x20000;
 export const W_STACK: usize = TRANSLATOR_WORK + 0x24000;
 /** i16 x 2 a case of an indirect jump: halfword, block. */
 export const W_CASES: usize = TRANSLATOR_WORK + 0x27000;
-export const MAX_CASES = 1024;
 /** Basic blocks, BLOCK_SIZE each. */
 export const W_BLOCKS: usize = TRANSLATOR_WORK + 0x28000;
 /** u16: blocks in reverse postorder. */
