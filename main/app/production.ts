@@ -2,6 +2,7 @@
 import { Machine } from '../../core/machine/machine.ts';
 import { RAM_OFFSET } from '../../core/worker/layout.ts';
 import { nativeHostSpec } from '../../native/index.ts';
+import { jitCacheDir } from '../guests/cache.ts';
 import { createApp } from './app.ts';
 import type { App, AppOptions } from './app.ts';
 import { catalogue } from './catalogue.ts';
@@ -13,7 +14,7 @@ const MAX_LINEAR_MEMORY = 2 ** 32;
 export function createProductionApp(options: Pick<AppOptions, 'version' | 'home' | 'pick' | 'quit'>): Promise<App> {
   return createApp({
     ...options,
-    machines: { create: (config) => Machine.create(config, { host: nativeHostSpec() }) },
+    machines: { create: (config) => Machine.create({ ...config, jitCache: jitCacheDir() }, { host: nativeHostSpec() }) },
     guests: catalogue,
     maxMemory: MAX_LINEAR_MEMORY - RAM_OFFSET,
   });

@@ -143,6 +143,9 @@ function checkTogether(draft: RunDraft): void {
   if (rngs > 1) throw badOption('-device virtio-rng-device', 'there can be one');
   const serials = draft.devices.filter(({ type }) => type === 'virtio-serial-device').length;
   if (serials > 1) throw badOption('-device virtio-serial-device', 'there can be one');
+  if (draft.accel === 'interp' && draft.jitCache !== undefined) {
+    throw badOption('-accel', 'a cache is for jit: leave out cache= and --jit-cache');
+  }
   if (draft.memory !== undefined) checkMemory(draft.memory);
   if (draft.logFile !== undefined && draft.log === undefined) throw badOption('-D', 'it is for -d ITEM');
   if (draft.log !== undefined && draft.accel === 'interp') {
@@ -173,6 +176,7 @@ export function parseRunArguments(args: readonly string[]): RunRequest | null {
   }
   machine.console = has('virtio-serial-device') || !draft.nodefaults;
   machine.rng = has('virtio-rng-device') || !draft.nodefaults;
+  if (draft.jitCache !== undefined) machine.jitCache = draft.jitCache === 'off' ? null : draft.jitCache;
   if (draft.noReboot) machine.noReboot = true;
   const devices = drives.length + Number(machine.console) + Number(machine.rng);
   if (devices > SLOTS) {

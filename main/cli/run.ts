@@ -2,6 +2,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { errorLine, RingsideError } from '../../core/errors.ts';
 import type { JitLogOptions } from '../../core/worker/jit-log.ts';
+import { jitCacheDir } from '../guests/cache.ts';
 import { say } from './messages.ts';
 import { badOption } from './options/syntax.ts';
 import { type CatalogueGuest, type RunRequest, completeConfig, parseRunArguments, runHelp } from './qemu-options.ts';
@@ -79,6 +80,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   request.unnamedFormats.forEach(checkFormat);
   const guest = request.guest === undefined ? undefined : await fetchCatalogueGuest(request.guest, request.mirror);
   const config = completeConfig(request, guest);
+  if (request.machine.jitCache === undefined && config.accel === 'jit') config.jitCache = jitCacheDir();
   const [{ Machine }, { nativeHostSpec }] = await Promise.all([
     import('../../core/machine/machine.ts'),
     import('../../native/index.ts'),

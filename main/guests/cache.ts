@@ -1,4 +1,4 @@
-/** Where downloads and what is made of them are kept. */
+/** Where downloads, what is made of them, and what can be made again are kept. */
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -8,4 +8,9 @@ export function defaultCacheDir(env: NodeJS.ProcessEnv = process.env, platform: 
   if (platform === 'win32') return join(env.LOCALAPPDATA || join(homedir(), 'AppData', 'Local'), 'ringside');
   if (platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'ringside');
   return join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'ringside');
+}
+
+/** Folder of what the translator keeps of guests it has seen. */
+export function jitCacheDir(env: NodeJS.ProcessEnv = process.env, platform: string = process.platform): string {
+  return join(defaultCacheDir(env, platform), 'jit');
 }

@@ -25,6 +25,8 @@ export interface RunDraft {
   append?: string;
   bios?: string;
   accel?: 'jit' | 'interp';
+  /** `off`, or a folder. */
+  jitCache?: string;
   drives: DriveOption[];
   devices: DeviceOption[];
   chardevs: ChardevOption[];
@@ -55,7 +57,10 @@ export interface RunOption {
 
 const MEMORY_KEYS = { size: size('m', 'guest RAM; without a unit, MiB') };
 const SMP_KEYS = { cpus: count('N', 1, 8, 'number of harts') };
-const ACCEL_KEYS = { accel: choice(['jit', 'interp'], 'how guest code is executed') };
+const ACCEL_KEYS = {
+  accel: choice(['jit', 'interp'], 'how guest code is executed'),
+  cache: text('off|DIR', 'folder in which the translator keeps what it has found, or off'),
+};
 const MACHINE_KEYS = { type: choice(['virt'], "QEMU's riscv64 virt board") };
 const NAME_KEYS = { guest: text('NAME', 'name of the VM') };
 const GLOBAL_KEYS = {
@@ -170,11 +175,25 @@ export const RUN_OPTIONS: readonly RunOption[] = [
   },
   {
     names: ['-accel'],
-    argument: '[accel=]jit|interp',
+    argument: '[accel=]jit|interp[,cache=off|DIR]',
     section: 'Machine',
     help: 'guest code: translated where it is hot, or only interpreted; default jit',
     apply(draft, value) {
-      draft.accel = parseList('-accel', value, ACCEL_KEYS, 'accel').accel;
+      const { accel, cache } = parseList('-accel', value, ACCEL_KEYS, 'accel');
+      if (accel !== undefined) draft.accel = accel;
+      if (cache !== undefined) draft.jitCache = cache;
+    },
+  },
+  {
+    names: ['--jit-cache'],
+    argument: 'off|DIR',
+    section: 'Machine',
+    help:
+      'where the translator keeps what it has found, so that a kernel seen before starts faster (as -accel jit,cache=); ' +
+      'DIR must be yours alone. Default: jit in RINGSIDE_CACHE or in the folder "ringside" of your cache folder',
+    apply(draft, value) {
+      if (value === '') throw badOption('--jit-cache', 'empty; allowed: off, DIR');
+      draft.jitCache = value;
     },
   },
   {

@@ -48,7 +48,7 @@ export const vmBoot = z.discriminatedUnion('source', [
 ]);
 export type VmBoot = z.infer<typeof vmBoot>;
 
-const vmSettingsShape = machineConfig.omit({ kernel: true, initrd: true, append: true }).extend({
+const vmSettingsShape = machineConfig.omit({ kernel: true, initrd: true, append: true, jitCache: true }).extend({
   name: vmName,
   boot: vmBoot,
   drives: z.array(driveConfig.extend({ file: hostPath })).default([]),
