@@ -56,6 +56,8 @@ export const H_JIT_THRESHOLD = 0xa60;
 export const H_JIT_MAIL = 0xa64;
 /** i32 atomic: 1 from when the JIT worker has asked the hart to drop all regions until it has. Then JIT_WAKE is bumped. */
 export const H_JIT_FLUSHING = 0xa6c;
+/** u64: written by regions, read by nobody (see keepTag in emit.as.ts). */
+export const H_JIT_TAG = 0xa78;
 /** u64 counters: regions entered by the interpreter; exceptions to that: declined. */
 export const H_STAT_JIT_ENTRIES = 0x868;
 export const H_STAT_JIT_DECLINED = 0x870;

@@ -9,7 +9,7 @@ import {
   emitInsn, HELPER_JIT_GUARD, KIND_ACCESS, KIND_FENCE, KIND_JUMP_REG, KIND_SYSTEM, TYPE_JIT_GUARD, TYPE_LOOKUP, TYPE_REGION,
   TYPE_SECTION, TYPE_SECTION_SIZE,
 } from '../generated/translate.as';
-import { H_BARRIER, H_ITLB } from '../../worker/layout';
+import { H_BARRIER, H_ITLB, RAM_OFFSET } from '../../worker/layout';
 import {
   FN_FIRST, H_FETCH_CONTEXT, H_JIT_GUARDS, PAGE_JIT, PAGE_PA, PAGE_VERSION, RECORD_BYTES, RECORD_PA, RECORD_RANGES, TRANSLATOR_OUT,
   TRANSLATOR_OUT_SIZE,
@@ -371,7 +371,7 @@ function declareLocals(): void {
   const integer = <i32>popcnt(r.usedRegisters & 0xffffffff);
   const floating = <i32>popcnt(r.usedRegisters >> 32);
   e.op(3 + i32(integer > 0) + i32(floating > 0));
-  e.op(3);
+  e.op(4);
   e.op(0x7e);
   e.op(8);
   e.op(0x7f);
@@ -636,10 +636,10 @@ export function finish(): i32 {
   e.op(2);
   text(NAME_ENV, 3);
   text(NAME_MEMORY, 6);
-  // A shared memory of at most 65536 pages.
+  // A shared memory of at most 65536 pages. All that is below guest RAM is there, so constant addresses need no check.
   e.op(2);
   e.op(3);
-  e.uleb(1);
+  e.uleb(RAM_OFFSET >> 16);
   e.uleb(65536);
   text(NAME_ENV, 3);
   text(NAME_TABLE, 5);
