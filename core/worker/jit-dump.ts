@@ -2,7 +2,15 @@
  * The JIT worker's part of `-d`: stands between the service and the translator, notes what each region is made of, and writes it
  * down when its batch has become a module.
  */
-import { FN_FIRST, RECORD_BYTES, RECORD_PA, RECORD_RANGES, TRANSLATOR_MARKS, TRANSLATOR_OUT } from '../cpu/jit/abi.ts';
+import {
+  FN_FIRST,
+  RECORD_BYTES,
+  RECORD_PA,
+  RECORD_RANGES,
+  SHADOW_REQUEST,
+  TRANSLATOR_MARKS,
+  TRANSLATOR_OUT,
+} from '../cpu/jit/abi.ts';
 import { guestText, regionText } from '../cpu/jit/region-text.ts';
 import type { RegionSource } from '../cpu/jit/region-text.ts';
 import { readModule } from '../cpu/jit/wasm-text.ts';
@@ -50,8 +58,9 @@ export function dumpingTranslator(memory: WebAssembly.Memory, translator: Dumped
   let block = 0;
   let started = 0;
   let modules = 0;
+  let requestedVa = 0n;
 
-  const added = (index: number, va: bigint): void => {
+  const added = (index: number, request: number): void => {
     const at = translator.recordAt(index);
     const record = new DataView(memory.buffer.slice(at, at + translator.recordSize(index)));
     const marks = Array.from({ length: translator.markCount() }, (_, i) => ({
@@ -64,6 +73,8 @@ export function dumpingTranslator(memory: WebAssembly.Memory, translator: Dumped
       if (local >= 0) registers.set(local, register);
     }
     const pa = record.getBigUint64(RECORD_PA, true) + BigInt(record.getUint32(4, true));
+    // What comes from disk has been asked for by nobody: its virtual address is not known.
+    const va = request === SHADOW_REQUEST ? pa : requestedVa;
     sources.push({ fn: firstFn + index, pa, va, marks, registers, halfword: codeOf(record), block });
   };
 
@@ -94,9 +105,9 @@ export function dumpingTranslator(memory: WebAssembly.Memory, translator: Dumped
       translator.begin(fn, forBlock);
     },
     addRegion(request) {
-      const va = data.getBigUint64(request, true);
+      requestedVa = data.getBigUint64(request, true);
       const regions = translator.addRegion(request);
-      if (regions > 0) added(regions - 1, va);
+      if (regions > 0) added(regions - 1, request);
       return regions;
     },
     finish() {
