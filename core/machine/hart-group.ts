@@ -41,7 +41,7 @@ export interface DeviceAccess {
 }
 
 /** How often the interpreter comes to a place before it is translated. */
-const JIT_THRESHOLD = 1000;
+const JIT_THRESHOLD = 4000;
 /** Bytes of modules at which all translated code is dropped. */
 const JIT_MODULE_BYTES = 48 * 2 ** 20;
 

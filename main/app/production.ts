@@ -14,7 +14,9 @@ const MAX_LINEAR_MEMORY = 2 ** 32;
 export function createProductionApp(options: Pick<AppOptions, 'version' | 'home' | 'pick' | 'quit'>): Promise<App> {
   return createApp({
     ...options,
-    machines: { create: (config) => Machine.create({ ...config, jitCache: jitCacheDir() }, { host: nativeHostSpec() }) },
+    machines: {
+      create: (config) => Machine.create({ ...config, jitCache: jitCacheDir() }, { host: nativeHostSpec() }),
+    },
     guests: catalogue,
     maxMemory: MAX_LINEAR_MEMORY - RAM_OFFSET,
   });

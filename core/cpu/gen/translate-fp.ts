@@ -14,7 +14,18 @@ const RS3 = 'load<u16>(slot, 10)';
 const MODE = 'load<u16>(slot, 8)';
 const REINTERPRET_F64 = 'op(0xbf);';
 
-const F64 = { eq: 0x61, lt: 0x63, le: 0x65, gt: 0x64, abs: 0x99, neg: 0x9a, sqrt: 0x9f, add: 0xa0, sub: 0xa1, mul: 0xa2 };
+const F64 = {
+  eq: 0x61,
+  lt: 0x63,
+  le: 0x65,
+  gt: 0x64,
+  abs: 0x99,
+  neg: 0x9a,
+  sqrt: 0x9f,
+  add: 0xa0,
+  sub: 0xa1,
+  mul: 0xa2,
+};
 const F64_DIV = 0xa3;
 const F64_MIN = 0xa4;
 const F64_MAX = 0xa5;
@@ -24,7 +35,9 @@ const I32_AND = 'op(0x71);';
 /** The result is in LOCAL_FP: keep it if it is good, else have the helper compute it. `args`: emits the helper's operands. */
 function checked(safe: boolean, args: string, helper: string): string {
   const inRange = `localGet(LOCAL_FP); op(${F64.abs}); localGet(LOCAL_LIMIT); op(${F64.lt});`;
-  const normal = safe ? `localGet(LOCAL_FP); op(${F64.abs}); f64Const(0x0010000000000000); op(${F64.gt}); ${I32_AND}` : '';
+  const normal = safe
+    ? `localGet(LOCAL_FP); op(${F64.abs}); f64Const(0x0010000000000000); op(${F64.gt}); ${I32_AND}`
+    : '';
   return `if (load<u16>(slot, 8) == 0 || load<u16>(slot, 8) == 7) {
         ${inRange} ${normal}
         openLikely(0x7c); localGet(LOCAL_FP); elseIf(); ${args} ${helper} ${REINTERPRET_F64} fpLimitReload(); closeIf();

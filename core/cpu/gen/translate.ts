@@ -185,8 +185,7 @@ function kindOf(insn: Insn): number {
     if (s.s === 'branch') return KIND.BRANCH;
     if (s.s === 'jump') return KIND.JUMP;
     if (s.s === 'jumpReg') return KIND.JUMP_REG;
-    if (s.s === 'system')
-      return s.fn === 'execFence' ? KIND.FENCE : INLINE_SYSTEM.has(s.fn) ? KIND.SYSTEM : KIND.LEAVE;
+    if (s.s === 'system') return s.fn === 'execFence' ? KIND.FENCE : INLINE_SYSTEM.has(s.fn) ? KIND.SYSTEM : KIND.LEAVE;
     if (['load', 'store', 'amo', 'loadReserved', 'storeConditional'].includes(s.s)) return KIND.ACCESS;
   }
   return KIND.PLAIN;
