@@ -9,7 +9,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { TRANSLATOR_VERSION } from '../cpu/jit/abi.ts';
 import { monotonicNow } from '../engine.ts';
 import { errorLine } from '../errors.ts';
@@ -108,7 +108,7 @@ export class JitDisk {
   /** Makes the folder. @throws Unusable when others can write to it */
   #checkFolder(): void {
     const { folder } = this.#cache;
-    fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder);
     const stat = fs.lstatSync(folder);
     if (!stat.isDirectory()) throw new Unusable(`${folder} is not a folder`);
     checkOwner(stat, folder, '700');
@@ -153,6 +153,20 @@ export class JitDisk {
     this.#said = true;
     const why = error instanceof Unusable ? error.message : errorLine(error);
     this.#say(`${consequence}: ${why}. Give another folder or switch it off (-accel jit,cache=off).`);
+  }
+}
+
+/** With what is missing above it. (Node's own `recursive` never ends where a file system has no room for folders, as in /proc.) */
+function makeFolder(path: string): void {
+  const make = (): void => fs.mkdirSync(path, { mode: 0o700 });
+  try {
+    make();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(path) === path || fs.existsSync(dirname(path))) throw error;
+    makeFolder(dirname(path));
+    makeFolder(path);
   }
 }
 

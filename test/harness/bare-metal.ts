@@ -8,6 +8,7 @@ import { ControlPage } from '../../core/machine/control-page.ts';
 import { HartGroup } from '../../core/machine/hart-group.ts';
 import type { JitOptions } from '../../core/machine/hart-group.ts';
 import { MROM_PHYS, RAM_PHYS, TEST_PHYS, VIRTIO_SLOTS } from '../../core/machine/virt-map.ts';
+import type { JitCache } from '../../core/worker/jit-disk.ts';
 import type { JitStatistics } from '../../core/worker/jit-stats.ts';
 import * as L from '../../core/worker/layout.ts';
 import { Program, X } from './asm.ts';
@@ -21,6 +22,8 @@ export interface BareMetalOptions {
   /** Default: RINGSIDE_ACCEL, else jit. With RINGSIDE_ACCEL=hot all is translated before it is executed. */
   accel?: 'jit' | 'interp';
   jit?: JitOptions;
+  /** Where regions are kept; default: nowhere. */
+  jitCache?: JitCache;
 }
 
 const ACCEL = process.env['RINGSIDE_ACCEL'] === 'interp' ? 'interp' : 'jit';
@@ -63,6 +66,7 @@ export class BareMetal implements AsyncDisposable {
     harts = 1,
     accel = ACCEL,
     jit = JIT,
+    jitCache,
   }: BareMetalOptions = {}): Promise<BareMetal> {
     const memory = new WebAssembly.Memory({ initial: (L.RAM_OFFSET + ramSize) / 65536, maximum: 65536, shared: true });
     const module = await engineModule();
@@ -82,6 +86,7 @@ export class BareMetal implements AsyncDisposable {
       harts,
       accel,
       jit,
+      jitCache: jitCache ?? null,
       onMessage: (text) => bare.messages.push(text),
       devices: {
         read: () => 0,
