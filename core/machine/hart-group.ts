@@ -22,7 +22,7 @@ import { translatorModule } from '../engine.ts';
 import type { Engine } from '../engine.ts';
 import type { ClockWorkerData } from '../worker/clock.ts';
 import type { HartWorkerData } from '../worker/hart.ts';
-import type { JitCache } from '../worker/jit-disk.ts';
+import type { JitCache } from '../worker/jit-messages.ts';
 import type { JitLogOptions } from '../worker/jit-log.ts';
 import type { JitLimits, JitReport, JitWorkerData } from '../worker/jit-messages.ts';
 import { JitStats } from '../worker/jit-stats.ts';

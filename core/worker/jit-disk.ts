@@ -13,6 +13,7 @@ import { dirname, join } from 'node:path';
 import { TRANSLATOR_VERSION } from '../cpu/jit/abi.ts';
 import { monotonicNow } from '../engine.ts';
 import { errorLine } from '../errors.ts';
+import type { JitCache } from './jit-messages.ts';
 import { recordEntry, recordParts } from './jit-regions.ts';
 import type { Region } from './jit-regions.ts';
 import { CASE, startsSize } from './jit-shadow.ts';
@@ -32,16 +33,6 @@ const CHUNK = 2 ** 20;
 /** Bytes of a file, and of all of them. */
 const FILE_BYTES = 16 * 2 ** 20;
 const FOLDER_BYTES = 64 * 2 ** 20;
-
-export interface JitCache {
-  /** Made when it is not there; used only when it is the user's own and nobody else's (mode 0700). */
-  folder: string;
-  /** Names the guest: [0-9a-f]+. */
-  guest: string;
-  /** Bytes. */
-  fileLimit?: number;
-  folderLimit?: number;
-}
 
 /** Why a file is not used: something for the user to know, or null. */
 class Unusable extends Error {}

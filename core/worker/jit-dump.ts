@@ -18,7 +18,7 @@ import { monotonicNow } from '../engine.ts';
 import { errorLine } from '../errors.ts';
 import type { JitLog } from './jit-log.ts';
 import type { HartMail } from './jit-messages.ts';
-import type { Translator } from './jit-service.ts';
+import type { Translator } from './jit-translator.ts';
 
 /** What it asks the translator about the region added last. */
 export interface DumpedTranslator extends Translator {

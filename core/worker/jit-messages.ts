@@ -1,7 +1,6 @@
 /** What passes between the control thread, the JIT worker and the hart workers. */
 import type { MessagePort } from 'node:worker_threads';
 import type { JitLogOptions } from './jit-log.ts';
-import type { JitCache } from './jit-disk.ts';
 
 /** To a hart worker: a module whose start fills the table, and what to attach; either may be missing. Or: forget all regions. */
 export type HartMail =
@@ -40,4 +39,15 @@ export interface HartJit {
   port: MessagePort;
   log: JitLogOptions | null;
   stats: SharedArrayBuffer;
+}
+
+/** Where regions are kept from one machine to the next. */
+export interface JitCache {
+  /** Made when it is not there; used only when it is the user's own and nobody else's (mode 0700). */
+  folder: string;
+  /** Names the guest: [0-9a-f]+. */
+  guest: string;
+  /** Bytes. */
+  fileLimit?: number;
+  folderLimit?: number;
 }

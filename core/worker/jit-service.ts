@@ -37,6 +37,7 @@ import type { HartMail, JitLimits } from './jit-messages.ts';
 import { contentHash, movedTo, recordParts, RegionStore, sameRecord, trimRecord } from './jit-regions.ts';
 import type { Part, Region } from './jit-regions.ts';
 import { Shadow } from './jit-shadow.ts';
+import type { Translator } from './jit-translator.ts';
 import type { JitStats } from './jit-stats.ts';
 import {
   CODE_BASE,
@@ -51,23 +52,6 @@ import {
   H_WAKE,
   RUN_QUIT,
 } from './layout.ts';
-
-/** Exports of translator.wasm (core/translator.as.ts). */
-export interface Translator {
-  /** Starts a batch whose first region gets this number, for one hart (its block) or for all (0). */
-  begin(firstFn: number, block: number): void;
-  /** Whether the batch takes another region. */
-  room(): number;
-  /** Regions in the batch so far; 0 when this one was refused. The address is that of a request. */
-  addRegion(request: number): number;
-  /** Guest instructions in the region added last. */
-  lastSize(): number;
-  /** Attach record of a region of the batch. */
-  recordAt(index: number): number;
-  recordSize(index: number): number;
-  /** Bytes of the module at TRANSLATOR_OUT, 0 when it is empty. */
-  finish(): number;
-}
 
 export interface JitServiceOptions {
   memory: WebAssembly.Memory;

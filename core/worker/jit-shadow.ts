@@ -15,7 +15,7 @@ import {
   TRANSLATOR_SHADOW,
   TRANSLATOR_VISITED,
 } from '../cpu/jit/abi.ts';
-import type { Translator } from './jit-service.ts';
+import type { Translator } from './jit-translator.ts';
 import { recordEntry, recordParts } from './jit-regions.ts';
 import type { Part, Region } from './jit-regions.ts';
 

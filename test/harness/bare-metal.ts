@@ -8,7 +8,7 @@ import { ControlPage } from '../../core/machine/control-page.ts';
 import { HartGroup } from '../../core/machine/hart-group.ts';
 import type { JitOptions } from '../../core/machine/hart-group.ts';
 import { MROM_PHYS, RAM_PHYS, TEST_PHYS, VIRTIO_SLOTS } from '../../core/machine/virt-map.ts';
-import type { JitCache } from '../../core/worker/jit-disk.ts';
+import type { JitCache } from '../../core/worker/jit-messages.ts';
 import type { JitStatistics } from '../../core/worker/jit-stats.ts';
 import * as L from '../../core/worker/layout.ts';
 import { Program, X } from './asm.ts';

@@ -13,7 +13,7 @@ import {
 } from '../../core/cpu/jit/abi.ts';
 import type { JitReport, JitWorkerData } from '../../core/worker/jit-messages.ts';
 import { JitService } from '../../core/worker/jit-service.ts';
-import type { Translator } from '../../core/worker/jit-service.ts';
+import type { Translator } from '../../core/worker/jit-translator.ts';
 import { JitStats } from '../../core/worker/jit-stats.ts';
 import { HART_BASE } from '../../core/worker/layout.ts';
 import { KIND, regionModule, SIZE } from './region-module.ts';
