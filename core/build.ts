@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { RAM_OFFSET, STATIC_BASE } from './worker/layout.ts';
 import { printDecoder } from './cpu/gen/decode.ts';
 import { printInterpreter } from './cpu/gen/interp.ts';
-import { printHelpers } from './cpu/gen/jit-helpers.ts';
+import { printHelpers } from './cpu/gen/print-helpers.ts';
 import { printTranslator } from './cpu/gen/translate.ts';
 import { TRANSLATOR_STATICS } from './cpu/jit/abi.ts';
 

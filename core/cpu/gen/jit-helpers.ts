@@ -1,10 +1,10 @@
 /**
  * What regions call through the function table: a helper's place in HELPERS is its place in the table (FN_HELPERS in
- * core/cpu/jit/abi.ts). All are exports of the engine; those that come from the instruction table are printed here.
+ * core/cpu/jit/abi.ts). All are exports of the engine; print-helpers.ts prints those that come from the
+ * instruction table.
  */
 import type { Expr, Stmt } from '../isa/dsl.ts';
 import { INSTRUCTIONS } from '../isa/table.ts';
-import { printAmo } from './interp.ts';
 
 export interface Helper {
   name: string;
@@ -21,7 +21,7 @@ function isAtomic(s: Stmt): s is Atomic {
 /** Helper of an atomic instruction: (block, va, value) -> what goes into rd. */
 export const atomicHelper = (insnName: string): string => `jit_${insnName.replaceAll('.', '_')}`;
 
-const ATOMICS: { name: string; stmt: Atomic }[] = INSTRUCTIONS.flatMap(({ name, body }) =>
+export const ATOMICS: { name: string; stmt: Atomic }[] = INSTRUCTIONS.flatMap(({ name, body }) =>
   body.filter(isAtomic).map((stmt) => ({ name: atomicHelper(name), stmt })),
 );
 
@@ -44,7 +44,7 @@ function calledFunctions(): Helper[] {
   return [...found.values()];
 }
 
-const CALLS = calledFunctions();
+export const CALLS = calledFunctions();
 
 export const HELPERS: Helper[] = [
   { name: 'jitLoad', params: ['i32', 'i64', 'i32'], result: 'i64' },
@@ -55,40 +55,3 @@ export const HELPERS: Helper[] = [
   { name: 'jitFpLimit', params: ['i32'], result: null },
   ...CALLS,
 ];
-
-/** The helpers that come from the instruction table, as AssemblyScript. */
-export function printHelpers(): string {
-  const inAlu = (name: string): boolean => /^(mulh|clmul|orcB|rev8)/.test(name);
-  const imports = (alu: boolean): string =>
-    CALLS.filter(({ name }) => inAlu(name) === alu)
-      .map(({ name }) => `${name} as ${name}_`)
-      .join(', ');
-  const atomics = ATOMICS.map(({ name, stmt }) => {
-    const body = printAmo(stmt, {
-      address: '<u64>va',
-      operand: 'value',
-      fault: '{ store<i32>(block, 1, H_JIT_FAULT); return 0; }',
-      result: (value) => `return ${value};`,
-    });
-    return `export function ${name}(block: i32, va: i64, value: i64): i64 {
-      ${body}
-}`;
-  });
-  const calls = CALLS.map(({ name, params }) => {
-    const declared = params.map((type, i) => `a${i}: ${type}`).join(', ');
-    const passed = params.map((type, i) => (type === 'i64' ? `<u64>a${i}` : `a${i}`)).join(', ');
-    return `export function ${name}(${declared}): i64 { return i64(${name}_(${passed})); }`;
-  });
-  return `// Made by core/cpu/gen/jit-helpers.ts from the instruction table. Do not edit.
-import { H_RES_ADDR, H_RES_VALUE } from '../../worker/layout';
-import { ${imports(true)} } from '../alu.as';
-import { ${imports(false)} } from '../fpu/index.as';
-import { H_JIT_FAULT } from '../jit/abi';
-import { atomicAddress } from '../mmu.as';
-import { ACCESS_LOAD, ACCESS_STORE } from '../state.as';
-
-${atomics.join('\n')}
-
-${calls.join('\n')}
-`;
-}
