@@ -37,7 +37,11 @@ function options({ memory, harts = 1, bios, kernel, initrd, append, disk }: Boar
   return args;
 }
 
-export const OURS: Emulator = { name: 'ours', command: (board) => [process.execPath, [CLI, 'run', ...options(board)]] };
+/** Every sample starts cold: no translated code of earlier ones. */
+export const OURS: Emulator = {
+  name: 'ours',
+  command: (board) => [process.execPath, [CLI, 'run', ...options(board), '--jit-cache', 'off']],
+};
 export const PEER: Emulator = { name: 'peer', command: (board) => [QEMU, options(board)] };
 
 /** First line of what `qemu-system-riscv64 --version` says, null when it is not installed. */
