@@ -13,4 +13,7 @@ export interface Translator {
   recordSize(index: number): number;
   /** Bytes of the module at TRANSLATOR_OUT, 0 when it is empty. */
   finish(): number;
+  /** u32 each: where in the finished module the hart block's address is, as four bytes of LEB128; none for block 0. */
+  patchesAt(): number;
+  patchCount(): number;
 }

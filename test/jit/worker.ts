@@ -95,6 +95,15 @@ class HandTranslator implements Translator {
     bytes.set(module, TRANSLATOR_OUT);
     return module.length;
   }
+
+  patchesAt(): number {
+    return 0;
+  }
+
+  /** Its regions take the block as a parameter. */
+  patchCount(): number {
+    return 0;
+  }
 }
 
 const service = new JitService({

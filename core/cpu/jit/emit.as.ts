@@ -17,7 +17,7 @@ import { G_ALIGN, G_LOCAL, G_LOW, G_SPAN, G_STORES } from './groups.as';
 import {
   LOCAL_BLOCK, LOCAL_COUNT, LOCAL_DC, LOCAL_DEPTH, LOCAL_ENTRY, LOCAL_FS, LOCAL_LIMIT, LOCAL_PC, LOCAL_TAG, LOCAL_TEMP, LOCAL_VA,
 } from './locals';
-import { W_CHAIN, W_HINTS, W_HINTS_END, W_LOCAL } from './work.as';
+import { W_CHAIN, W_HINTS, W_HINTS_END, W_LOCAL, W_PATCHES, W_PATCHES_END } from './work.as';
 
 export * from './locals';
 
@@ -145,10 +145,36 @@ let fixedBlock: u32 = 0;
 export function setFixedBlock(block: u32): void {
   fixedBlock = block;
 }
+
+/**
+ * Where numbers made of fixedBlock are: hart blocks lie between 2^22 and 2^27, so each is four bytes of LEB128 whatever the hart, and
+ * the module of another hart differs in these alone.
+ */
+let patchEnd: usize = W_PATCHES;
+
+export function patches(): usize {
+  return patchEnd;
+}
+export function setPatches(at: usize): void {
+  patchEnd = at;
+}
+export function patchesFull(): bool {
+  return patchEnd >= W_PATCHES_END;
+}
+function notePatch(): void {
+  if (patchEnd >= W_PATCHES_END) return;
+  store<u32>(patchEnd, <u32>out);
+  patchEnd += 4;
+}
 /** Pushes the hart block's address. */
 export function pushBlock(): void {
-  if (fixedBlock != 0) i32Const(fixedBlock);
-  else localGet(LOCAL_BLOCK);
+  if (fixedBlock == 0) {
+    localGet(LOCAL_BLOCK);
+    return;
+  }
+  op(0x41);
+  notePatch();
+  sleb(fixedBlock);
 }
 /** Pushes what accesses to the hart block (blockAccess) take as their address. */
 export function pushBase(): void {
@@ -162,7 +188,10 @@ export function addBase(): void {
   op(0x6a);
 }
 export function blockAccess(code: i32, align: i32, offset: u32): void {
-  access(code, align, fixedBlock + offset);
+  op(code);
+  uleb(align);
+  if (fixedBlock != 0) notePatch();
+  uleb(fixedBlock + offset);
 }
 
 /** Loads a word of the hart block. */
@@ -680,6 +709,7 @@ export function emitFence(slot: usize, barrierOffset: u32): void {
   op(0xfe);
   uleb(0x1e);
   uleb(2);
+  if (fixedBlock != 0) notePatch();
   uleb(fixedBlock + barrierOffset);
   op(0x1a);
 }

@@ -19,7 +19,8 @@ import * as e from './emit.as';
 import { findGroups, groupOf, isFirst } from './groups.as';
 import * as r from './region.as';
 import {
-  HALFWORDS, W_CHAIN, W_FUNCTIONS, W_HINTS, W_LABELS, W_LIVE, W_LOCAL, W_PAGES, W_RECORDS, W_RECORDS_END, W_STACK,
+  HALFWORDS, W_CHAIN, W_FUNCTIONS, W_HINTS, W_LABELS, W_LIVE, W_LOCAL, W_PAGES, W_PATCHES, W_PATCHES_END, W_RECORDS, W_RECORDS_END,
+  W_STACK,
 } from './work.as';
 
 /** Function index of the module's own lookup; regions follow. */
@@ -31,6 +32,7 @@ const BODIES: usize = TRANSLATOR_OUT + 0x40000;
 const OUT_END: usize = TRANSLATOR_OUT + TRANSLATOR_OUT_SIZE;
 /** No region comes near this. */
 const BODY_LIMIT = 0x40000;
+const PATCH_LIMIT = 0x12000;
 const FUNCTION_SIZE = 16;
 /** Halfwords that a br_table spans at most. */
 const MAX_TABLE = 2048;
@@ -450,11 +452,13 @@ export function begin(fn: i32, block: i32): void {
   recordEnd = W_RECORDS;
   e.setOut(BODIES);
   e.setHints(W_HINTS);
+  e.setPatches(W_PATCHES);
 }
 
 /** 1 while the batch takes another region of any size. */
 export function room(): i32 {
-  return i32(regions < MAX_REGIONS && e.out + BODY_LIMIT < OUT_END && recordEnd + 0x4000 < W_RECORDS_END);
+  const bytes = e.out + BODY_LIMIT < OUT_END && e.patches() + PATCH_LIMIT < W_PATCHES_END;
+  return i32(regions < MAX_REGIONS && bytes && recordEnd + 0x4000 < W_RECORDS_END);
 }
 
 /** Guest instructions in the region added last. */
@@ -495,6 +499,8 @@ export function addRegion(request: usize): i32 {
   const fn = firstFn + regions;
   const record = functionAt(regions);
   const start = e.out;
+  const firstHint = e.hints();
+  const firstPatch = e.patches();
   self = FIRST_REGION + regions;
   // The body's size comes first, in four bytes.
   const body = start + 4;
@@ -516,6 +522,12 @@ export function addRegion(request: usize): i32 {
   emitTree(0);
   e.op(0x00);
   e.op(0x0b);
+  if (e.patchesFull()) {
+    e.setOut(start);
+    e.setHints(firstHint);
+    e.setPatches(firstPatch);
+    return 0;
+  }
   e.uleb4(start, <u32>(e.out - body));
   store<u32>(record, <u32>(e.out - start), 4);
   writeRecord(request, fn);
@@ -616,6 +628,22 @@ function emitLookupFunction(): void {
   e.uleb4(start, <u32>(e.out - body));
 }
 
+/** Makes patches distances in the module, into which the bodies move to `to`. */
+function movePatches(to: usize): void {
+  for (let at = W_PATCHES; at < e.patches(); at += 4) {
+    const was: usize = load<u32>(at);
+    store<u32>(at, <u32>((was < BODIES ? was : was - BODIES + to) - TRANSLATOR_OUT));
+  }
+}
+
+/** u32 each: distances in the finished module of four-byte LEB128 numbers to which another hart's distance is to be added. */
+export function patchesAt(): usize {
+  return W_PATCHES;
+}
+export function patchCount(): i32 {
+  return <i32>(e.patches() - W_PATCHES) >> 2;
+}
+
 /**
  * Puts the batch's module together.
  * @returns its size at TRANSLATOR_OUT, 0 when the batch is empty
@@ -684,6 +712,7 @@ export function finish(): i32 {
   section = openSection(10);
   e.uleb(regions + 1);
   emitLookupFunction();
+  movePatches(e.out);
   memory.copy(e.out, BODIES, bodiesEnd - BODIES);
   e.setOut(e.out + (bodiesEnd - BODIES));
   closeSection(section);

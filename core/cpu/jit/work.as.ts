@@ -37,4 +37,7 @@ export const W_HINTS: usize = TRANSLATOR_WORK + 0x50000;
 export const W_HINTS_END: usize = TRANSLATOR_WORK + 0xb0000;
 /** Attach records, one after the other; their addresses are with the functions. */
 export const W_RECORDS: usize = TRANSLATOR_WORK + 0xb0000;
-export const W_RECORDS_END: usize = TRANSLATOR_WORK + TRANSLATOR_WORK_SIZE;
+export const W_RECORDS_END: usize = TRANSLATOR_WORK + 0xf0000;
+/** u32 each: where the module has the hart block's address, or that and an offset. */
+export const W_PATCHES: usize = TRANSLATOR_WORK + 0xf0000;
+export const W_PATCHES_END: usize = TRANSLATOR_WORK + TRANSLATOR_WORK_SIZE;
