@@ -127,6 +127,8 @@ function space(bare: BareMetal, random: Random, area: number, strict: boolean): 
       some(PTE.D, 0.5) |
       some(PTE.G, 0.2);
     flags |= random.chance(0.9) ? 0n : random.pick([PTE.NC, PTE.IO]);
+    // No pointer to a table where no memory is: QEMU 7.2 makes a page fault of it, not an access fault (12.3.2, step 2).
+    if (target === NOWHERE && level > 0) flags |= PTE.R;
     // Not the reserved bits 54 to 60 and not type 3: QEMU 7.2 does not look at them.
     let pte = leaf((target / size) * size, flags);
     if (random.chance(0.05)) pte |= 1n << BigInt(10 + random.below(9));
