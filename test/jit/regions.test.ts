@@ -156,15 +156,23 @@ describe('code that changes', () => {
   const patch = (p: TrapProgram, to: string, from: string): TrapProgram =>
     p.la(t0, from).op('lw', { rd: a2, rs1: t0 }).la(t0, to).op('sw', { rs1: t0, rs2: a2 }).op('fence.i');
 
-  test('takes its region away with fence.i', async () => {
-    const machine = await make();
-    const p = new TrapProgram().li(s2, 0).li(a0, 0);
+  /**
+   * Calls `f` 100 times, patches label `to` with label `new`, and calls it 10 times more. Keeps, of each of the two: what
+   * the region counted (s2), and the register that `f` counts in.
+   */
+  function patchWhenHot(to: string, counter: number): TrapProgram {
+    const p = new TrapProgram().li(s2, 0).li(counter, 0);
     const call = () => p.op('jal', { rd: ra }, 'f');
     repeat(p, 100, call);
-    p.keep(s2, a0);
-    patch(p, 'patched', 'new').li(s2, 0).li(a0, 0);
+    p.keep(s2, counter);
+    patch(p, to, 'new').li(s2, 0).li(counter, 0);
     repeat(p, 10, call);
-    p.keep(s2, a0).op('jal', {}, 'done');
+    return p.keep(s2, counter).op('jal', {}, 'done');
+  }
+
+  test('takes its region away with fence.i', async () => {
+    const machine = await make();
+    const p = patchWhenHot('patched', a0);
     p.org(CODE).label('f');
     marker(p, KIND.STEP).label('patched').op('addi', { rd: a0, rs1: a0, imm: -1 }).op('jalr', { rs1: ra });
     p.label('new').op('addi', { rd: a0, rs1: a0, imm: 5 });
@@ -204,13 +212,7 @@ describe('code that changes', () => {
 
   test('in the page behind: the guard no longer holds, and a new region is made', async () => {
     const machine = await make();
-    const p = new TrapProgram().li(s2, 0).li(s1, 0);
-    const call = () => p.op('jal', { rd: ra }, 'f');
-    repeat(p, 100, call);
-    p.keep(s2, s1);
-    patch(p, 'behind', 'new').li(s2, 0).li(s1, 0);
-    repeat(p, 10, call);
-    p.keep(s2, s1).op('jal', {}, 'done');
+    const p = patchWhenHot('behind', s1);
     p.org(CODE + 0xffc).label('f');
     marker(p, KIND.GUARDED).label('behind').op('addi', { rd: s1, rs1: s1, imm: 1 }).op('jalr', { rs1: ra });
     p.label('new').op('addi', { rd: s1, rs1: s1, imm: 2 });
