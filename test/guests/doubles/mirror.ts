@@ -53,7 +53,7 @@ export function releaseText({ fields = {}, files = {} }: ReleaseOptions = {}): s
 }
 
 export const KERNEL_VERSION = '6.12.1+deb13-riscv64';
-const KERNEL_PACKAGE = `linux-image-${KERNEL_VERSION}`;
+export const KERNEL_PACKAGE = `linux-image-${KERNEL_VERSION}`;
 const MODULES = `./usr/lib/modules/${KERNEL_VERSION}`;
 const LIBRARIES = './usr/lib/riscv64-linux-gnu';
 
