@@ -7,14 +7,12 @@ import type { App } from '../../main/app/app.ts';
 import { createProductionApp } from '../../main/app/production.ts';
 import { fetchGuest } from '../../main/guests/index.ts';
 import { noBrowser, Workstation } from './browser.ts';
-import { tellStory } from './story.ts';
+import { DEBIAN, tellStory } from './story.ts';
 
 const MIB = 2 ** 20;
 const FETCH_MS = 600_000;
-/** A boot takes about 10 s on an idle computer. */
-const BOOT_MS = 180_000;
 
-describe('Debian in the workstation', { timeout: 2 * BOOT_MS }, () => {
+describe('Debian in the workstation', { timeout: 2 * DEBIAN.bootTime }, () => {
   let home: string;
   let disk: string;
   let app: App | null = null;
@@ -49,14 +47,8 @@ describe('Debian in the workstation', { timeout: 2 * BOOT_MS }, () => {
 
   test('create, attach, boot, type, watch, power off', async () => {
     await tellStory(workstation!, {
-      name: 'Debian',
+      ...DEBIAN,
       disk,
-      boot: ({ page }) => page.getByTestId('choose-debian').click(),
-      prompt: /root@ringside:\S+# /,
-      bootTime: BOOT_MS,
-      write: 'dd if=/dev/urandom of=/dev/vda bs=1M count=4 conv=fsync && echo written $((6 * 7))',
-      written: /^written 42/m,
-      busy: '(for i in $(seq 60); do dd if=/dev/urandom of=/dev/vda bs=64k count=16 seek=64 conv=fsync; done 2>/dev/null) &',
       pictures: 'debian',
     });
     expect(workstation!.complaints).toEqual([]);

@@ -25,6 +25,18 @@ export interface Story {
   pictures: string;
 }
 
+/** What is typed and seen in the catalogue's Debian. The disk has 64 MiB; its first four are written and flushed. */
+export const DEBIAN = {
+  name: 'Debian',
+  boot: ({ page }) => page.getByTestId('choose-debian').click(),
+  prompt: /root@ringside:\S+# /,
+  /** A boot takes about 10 s on an idle computer. */
+  bootTime: 180_000,
+  write: 'dd if=/dev/urandom of=/dev/vda bs=1M count=4 conv=fsync && echo written $((6 * 7))',
+  written: /^written 42/m,
+  busy: '(for i in $(seq 60); do dd if=/dev/urandom of=/dev/vda bs=64k count=16 seek=64 conv=fsync; done 2>/dev/null) &',
+} satisfies Partial<Story>;
+
 async function chooseInFileBrowser({ page }: Workstation, disk: string): Promise<void> {
   const browser = page.getByTestId('file-browser');
   const folder = disk.replace(/\/[^/]*$/, '');

@@ -9,10 +9,9 @@ import type { ElectronApplication } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { guestPaths } from '../../main/guests/index.ts';
 import { Workstation } from '../e2e/browser.ts';
-import { tellStory } from '../e2e/story.ts';
+import { DEBIAN, tellStory } from '../e2e/story.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const BOOT_MS = 180_000;
 
 const PROGRAMS: Record<string, string> = {
   darwin: 'Electron.app/Contents/MacOS/Electron',
@@ -31,7 +30,7 @@ async function findElectron(): Promise<{ program: string } | { missing: string }
   return { program };
 }
 
-describe('in Electron', { timeout: 2 * BOOT_MS }, () => {
+describe('in Electron', { timeout: 2 * DEBIAN.bootTime }, () => {
   let missing: string | null = null;
   let home: string;
   let electron: ElectronApplication;
@@ -54,7 +53,7 @@ describe('in Electron', { timeout: 2 * BOOT_MS }, () => {
       env: { ...(process.env as Record<string, string>), RINGSIDE_HOME: home },
     });
     workstation = new Workstation(await electron.firstWindow(), () => electron.close());
-  }, BOOT_MS);
+  }, DEBIAN.bootTime);
 
   beforeEach(({ skip }) => skip(missing !== null, missing ?? ''));
 
@@ -69,16 +68,10 @@ describe('in Electron', { timeout: 2 * BOOT_MS }, () => {
       dialog.showOpenDialog = async () => ({ canceled: false, filePaths: [chosen] });
     }, disk);
     await tellStory(workstation, {
-      name: 'Debian',
+      ...DEBIAN,
       disk,
       // The native dialog has answered already.
       chooseDisk: ({ page }) => expect.poll(() => page.getByTestId('drive-path').inputValue()).toBe(disk),
-      boot: ({ page }) => page.getByTestId('choose-debian').click(),
-      prompt: /root@ringside:\S+# /,
-      bootTime: BOOT_MS,
-      write: 'dd if=/dev/urandom of=/dev/vda bs=1M count=4 conv=fsync && echo written $((6 * 7))',
-      written: /^written 42/m,
-      busy: '(for i in $(seq 60); do dd if=/dev/urandom of=/dev/vda bs=64k count=16 seek=64 conv=fsync; done 2>/dev/null) &',
       pictures: 'electron',
     });
     expect(workstation.complaints).toEqual([]);
