@@ -45,7 +45,12 @@ export function resetCode(block: usize, hart: i32, harts: i32): void {
   memory.fill(block + H_CODE_DIR, 0, DIR_ENTRIES * 4);
   memory.fill(block + H_ITLB, 0, ITLB_ENTRIES * 16);
   const count = load<i32>(block + H_CODE_COUNT);
-  for (let i = 0; i < count; i++) store<u64>(load<u32>(block + H_CODE_START) + <u32>i * PAGE_STRIDE, ~0, META_PA);
+  for (let i = 0; i < count; i++) {
+    const page = load<u32>(block + H_CODE_START) + <u32>i * PAGE_STRIDE;
+    // The translator may be reading the page. No request is for version 0.
+    atomic.store<u32>(page + PAGE_VERSION, 0);
+    store<u64>(page, ~0, META_PA);
+  }
 }
 
 /** What is cached must be compared with memory before it is entered in the instruction TLB again. */

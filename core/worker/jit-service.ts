@@ -323,7 +323,7 @@ export class JitService {
         return;
       }
       if ((this.#data.getUint32(request, true) & REQUEST_PAGE) !== 0) {
-        this.#page(hart, this.#data.getUint32(request + REQUEST_PAGES, true));
+        this.#page(hart, this.#data.getUint32(request + REQUEST_PAGES, true), key - REQUEST_PAGE);
         return;
       }
       const there = this.#store.atEntry(key).find(({ record }) => this.#describes(record, request));
@@ -398,10 +398,9 @@ export class JitService {
     stats.add('replayedRegions', 1);
   }
 
-  /** A hart has made a code page: it is to have what is known of it. */
-  #page(hart: number, page: number): void {
+  /** A hart has made a code page of the page at guest physical address `pa`: it is to have what is known of it. */
+  #page(hart: number, page: number, pa: number): void {
     this.#o.stats.add('pages', 1);
-    const pa = Number(this.#data.getBigUint64(page + PAGE_PA, true));
     const entries = new Set<number>();
     const wanted = (region: Region): void => {
       // The newest of an entry.
@@ -446,15 +445,18 @@ export class JitService {
   /** The guest physical address of the entry; null when a page is no longer what it was when the request was made. */
   #check(request: number): number | null {
     const data = this.#data;
+    const own = data.getUint32(request + REQUEST_PAGES, true);
+    if (own < CODE_BASE || own >= CODE_BASE + CODE_SIZE) return null;
+    // Versions do not come back: when the page has the request's after this was read, it had it before.
+    const pa = Number(data.getBigUint64(own + PAGE_PA, true));
     for (let i = 0; i < 3; i++) {
       const page = data.getUint32(request + REQUEST_PAGES + i * 4, true);
       if (page === 0 && i > 0) continue;
       if (page < CODE_BASE || page >= CODE_BASE + CODE_SIZE) return null;
-      if (data.getUint32(page + PAGE_VERSION, true) !== data.getUint32(request + REQUEST_VERSIONS + i * 4, true))
-        return null;
+      const version = Atomics.load(this.#words, (page + PAGE_VERSION) >> 2);
+      if (version !== data.getInt32(request + REQUEST_VERSIONS + i * 4, true)) return null;
     }
-    const own = data.getUint32(request + REQUEST_PAGES, true);
-    return Number(data.getBigUint64(own + PAGE_PA, true)) + (data.getUint32(request, true) & 4095);
+    return pa + (data.getUint32(request, true) & 4095);
   }
 
   /** Whether a record's region is what a request asks for: the same pages, the same bytes. */

@@ -11,11 +11,11 @@ import {
 } from '../generated/translate.as';
 import { HART_BASE, HART_STRIDE } from '../../worker/layout';
 import {
-  JIT_EAGER, JIT_FLAGS, JIT_RING_STRIDE, JIT_RINGS, MAX_CASES, PAGE_COPY, PAGE_VERSION, SHADOW_CASES, SHADOW_REQUEST, TRANSLATOR_CASES,
+  JIT_EAGER, JIT_FLAGS, JIT_RING_STRIDE, JIT_RINGS, MAX_CASES, PAGE_COPY, PAGE_PA, PAGE_VERSION, SHADOW_CASES, SHADOW_REQUEST, TRANSLATOR_CASES,
 } from './abi';
 import { registerBit } from './emit.as';
 import { H_JIT_TARGETS, TARGETS } from './targets.as';
-import { HALFWORDS, W_BLOCK_OF, W_BLOCKS, W_CASES, W_ORDER, W_PAGES, W_SLOTS, W_STACK, W_VISIT } from './work.as';
+import { HALFWORDS, W_ADDRESSES, W_BLOCK_OF, W_BLOCKS, W_CASES, W_ORDER, W_PAGES, W_SLOTS, W_STACK, W_VISIT } from './work.as';
 
 /** TurboFan is superlinear in the size of a function (research/jit.md). */
 const MAX_INSNS = 800;
@@ -185,11 +185,12 @@ function decode(h: i32): bool {
   return true;
 }
 
-/** Copies a code page's bytes; false when it has changed meanwhile. */
-function copyPage(page: usize, version: u32, to: usize): bool {
+/** Copies a code page's bytes and address to its place among the three; false when it has changed meanwhile. */
+function copyPage(page: usize, version: u32, place: usize): bool {
   if (page == 0) return true;
   if (atomic.load<u32>(page + PAGE_VERSION) != version) return false;
-  memory.copy(to, page + PAGE_COPY, 4096);
+  store<u64>(W_ADDRESSES + (place << 3), load<u64>(page, PAGE_PA));
+  memory.copy(W_PAGES + (place << 12), page + PAGE_COPY, 4096);
   return atomic.load<u32>(page + PAGE_VERSION) == version;
 }
 
@@ -599,9 +600,9 @@ export function buildRegion(request: usize): bool {
   page0 = load<u32>(request, 12);
   page2 = load<u32>(request, 16);
   if (page1 == 0) return false;
-  if (!copyPage(page1, load<u32>(request, 20), W_PAGES + 4096)) return false;
-  if (!copyPage(page0, load<u32>(request, 24), W_PAGES)) page0 = 0;
-  if (!copyPage(page2, load<u32>(request, 28), W_PAGES + 8192)) page2 = 0;
+  if (!copyPage(page1, load<u32>(request, 20), 1)) return false;
+  if (!copyPage(page0, load<u32>(request, 24), 0)) page0 = 0;
+  if (!copyPage(page2, load<u32>(request, 28), 2)) page2 = 0;
   entry = 2048 + <i32>((va & 4095) >> 1);
   memory.fill(W_VISIT, 0, HALFWORDS);
   insnCount = 0;

@@ -11,7 +11,7 @@ import {
 } from '../generated/translate.as';
 import { H_BARRIER, H_ITLB, RAM_OFFSET } from '../../worker/layout';
 import {
-  FN_FIRST, H_FETCH_CONTEXT, H_JIT_GUARDS, PAGE_JIT, PAGE_PA, PAGE_VERSION, RECORD_BYTES, RECORD_PA, RECORD_RANGES, TRANSLATOR_OUT,
+  FN_FIRST, H_FETCH_CONTEXT, H_JIT_GUARDS, PAGE_JIT, PAGE_VERSION, RECORD_BYTES, RECORD_PA, RECORD_RANGES, TRANSLATOR_OUT,
   TRANSLATOR_OUT_SIZE,
 } from './abi';
 import { probeFma } from '../fpu/arith.as';
@@ -19,7 +19,7 @@ import * as e from './emit.as';
 import { findGroups, groupOf, isFirst } from './groups.as';
 import * as r from './region.as';
 import {
-  HALFWORDS, W_CHAIN, W_FUNCTIONS, W_HINTS, W_LABELS, W_LIVE, W_LOCAL, W_PAGES, W_PATCHES, W_PATCHES_END, W_RECORDS, W_RECORDS_END,
+  HALFWORDS, W_ADDRESSES, W_CHAIN, W_FUNCTIONS, W_HINTS, W_LABELS, W_LIVE, W_LOCAL, W_PAGES, W_PATCHES, W_PATCHES_END, W_RECORDS, W_RECORDS_END,
   W_STACK,
 } from './work.as';
 
@@ -466,7 +466,7 @@ export function lastSize(): i32 {
   return r.insnCount;
 }
 
-function writeRecord(request: usize, fn: i32): void {
+function writeRecord(fn: i32): void {
   const at = recordEnd;
   memory.fill(at, 0, RECORD_BYTES);
   store<u32>(at, fn);
@@ -478,8 +478,7 @@ function writeRecord(request: usize, fn: i32): void {
     const place = i == 0 ? 1 : i == 1 ? 0 : 2;
     const range = r.covered(place);
     if (range == 0) continue;
-    const page: usize = load<u32>(request + (i << 2), 8);
-    store<u64>(at + (i << 3), load<u64>(page, PAGE_PA), RECORD_PA);
+    store<u64>(at + (i << 3), load<u64>(W_ADDRESSES + (place << 3)), RECORD_PA);
     const from = range >> 16;
     const to = range & 0xffff;
     store<u16>(at + (i << 2), <u16>from, RECORD_RANGES);
@@ -530,7 +529,7 @@ export function addRegion(request: usize): i32 {
   }
   e.uleb4(start, <u32>(e.out - body));
   store<u32>(record, <u32>(e.out - start), 4);
-  writeRecord(request, fn);
+  writeRecord(fn);
   regions++;
   return regions;
 }

@@ -5,6 +5,8 @@ import { TRANSLATOR_VISITED, TRANSLATOR_WORK, TRANSLATOR_WORK_SIZE } from './abi
 export const HALFWORDS = 6144;
 /** Copies of the page before, the entry's own and the page behind it. */
 export const W_PAGES: usize = TRANSLATOR_WORK;
+/** u64 x 3: their guest physical addresses. */
+export const W_ADDRESSES: usize = TRANSLATOR_WORK + 0x3000;
 /** A predecoded slot of 16 bytes a halfword. */
 export const W_SLOTS: usize = TRANSLATOR_WORK + 0x4000;
 /** u8 a halfword: VISITED, LEADER. */
