@@ -1,0 +1,90 @@
+/**
+ * Properties of types, as data: from these tables come the parsing of -device and -object, their help, QMP's
+ * device-list-properties, the GUI's forms and the checks of VM files. The kinds are QEMU's (qdev-properties.h).
+ */
+
+/** What a property holds: u64 and size beyond 2^53 are bigint, arrays hold values of their element's kind, links an id or null. */
+export type PropertyValue = boolean | number | bigint | string | null | readonly PropertyValue[];
+
+interface PropertyBase {
+  /** As in QEMU, e.g. "num-queues". */
+  readonly name: string;
+  /** One line for the help; no full stop. */
+  readonly description: string;
+  /** May be set after realize; without it only before. */
+  readonly live?: boolean;
+  /** Other names for it. */
+  readonly aliases?: readonly string[];
+}
+
+/** on/off (also yes/no, true/false). `bit`: shown by QEMU as bit of a feature word. */
+export interface BoolProperty extends PropertyBase {
+  readonly kind: 'bool' | 'bit';
+  readonly default: boolean;
+}
+
+/** on/off/auto. */
+export interface OnOffAutoProperty extends PropertyBase {
+  readonly kind: 'on-off-auto';
+  readonly default: 'on' | 'off' | 'auto';
+}
+
+/** A number, in bounds both inclusive; by default those of the kind. */
+export interface NumberProperty extends PropertyBase {
+  readonly kind: 'u8' | 'u16' | 'u32' | 'i32';
+  readonly default: number;
+  readonly min?: number;
+  readonly max?: number;
+  readonly powerOf2?: boolean;
+}
+
+/** `size`: bytes, with the suffixes K, M, G, T. */
+export interface BigProperty extends PropertyBase {
+  readonly kind: 'u64' | 'i64' | 'size';
+  readonly default: bigint;
+  readonly min?: bigint;
+  readonly max?: bigint;
+}
+
+export interface StringProperty extends PropertyBase {
+  readonly kind: 'string';
+  readonly default: string | null;
+  /** Bytes of UTF-8 at most. */
+  readonly maxBytes?: number;
+}
+
+export interface EnumProperty extends PropertyBase {
+  readonly kind: 'enum';
+  readonly values: readonly string[];
+  readonly default: string | null;
+}
+
+/** The id of another object: a drive, chardev, netdev, fsdev, or an object of a QOM type. */
+export interface LinkProperty extends PropertyBase {
+  readonly kind: 'link';
+  /** What it links to: a backend kind, or the name of a QOM type. */
+  readonly target: string;
+  readonly default: null;
+  /** realize fails without it. */
+  readonly required?: boolean;
+}
+
+export interface ArrayProperty extends PropertyBase {
+  readonly kind: 'array';
+  readonly element: 'bool' | 'u8' | 'u16' | 'u32' | 'u64' | 'string';
+  readonly default: readonly PropertyValue[];
+  readonly maxLength?: number;
+}
+
+export type PropertySpec =
+  | BoolProperty
+  | OnOffAutoProperty
+  | NumberProperty
+  | BigProperty
+  | StringProperty
+  | EnumProperty
+  | LinkProperty
+  | ArrayProperty;
+
+/** Values by property name; every property of the type is there. */
+export type PropertyValues = Readonly<Record<string, PropertyValue>>;

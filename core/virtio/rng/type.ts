@@ -1,0 +1,26 @@
+/** The type virtio-rng (QEMU: hw/virtio/virtio-rng.c). */
+import type { VirtioDeviceType } from '../device-type.ts';
+import { VIRTIO_ID_ENTROPY } from '../spec/device-ids.ts';
+import { RngDevice } from './device.ts';
+
+/** QEMU's: no limit worth the name. */
+const NO_LIMIT = 0x7fff_ffff_ffff_ffffn;
+
+export const RNG_TYPE: VirtioDeviceType = {
+  base: 'virtio-rng',
+  virtioId: VIRTIO_ID_ENTROPY,
+  description: 'entropy from the host',
+  category: 'misc',
+  pciClass: 0x00ff,
+  transitionalId: 0x1005,
+  vectors: () => 2,
+  properties: [
+    { name: 'max-bytes', kind: 'u64', default: NO_LIMIT, min: 1n, description: 'bytes in a period at most' },
+    { name: 'period', kind: 'u32', default: 1 << 16, min: 1, description: 'the period, milliseconds' },
+  ],
+  create(id, values) {
+    const maxBytes = values['max-bytes'] as bigint;
+    if (maxBytes === NO_LIMIT) return new RngDevice({ id });
+    return new RngDevice({ id, limit: { maxBytes: Number(maxBytes), period: values['period'] as number } });
+  },
+};
