@@ -7,7 +7,7 @@ export interface ConfigField {
   readonly name: string;
   /** Bytes from the start of the space. */
   readonly offset: number;
-  /** 1, 2, 4 or 8 bytes. */
+  /** 1 to 8 bytes: 1, 2, 4 or 8 for a number, 6 for a MAC address. */
   readonly size: number;
   /** The driver may write it. */
   readonly writable?: boolean;
@@ -60,8 +60,9 @@ export class ConfigSpace {
 
   get(offset: number): bigint {
     const field = this.#field(offset);
-    if (field.size === 8) return this.#data.getBigUint64(offset, true);
-    return BigInt(this.read(offset, field.size));
+    let value = 0n;
+    for (let i = field.size - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.#bytes[offset + i]);
+    return value;
   }
 
   /** Sets a field from the device's side. */

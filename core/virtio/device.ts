@@ -60,6 +60,9 @@ export abstract class VirtioDevice {
    */
   configWritten(_offset: number, _size: number): void | Promise<void> {}
 
+  /** The worker's half has something to tell (DeviceEvent). */
+  backendEvent(_detail: unknown): void {}
+
   /** Device reset (section 2.4). The queues are stopped by now. */
   reset(): void {}
 }

@@ -17,6 +17,8 @@ export interface DeviceRunnerOptions {
   irq: number;
   sink: IrqSink;
   host: Host;
+  /** Linear address of the worker's wait block. */
+  waitBlock: number;
   send(message: IoThreadMessage): void;
   make(context: BackendContext): VirtioBackend;
 }
@@ -38,7 +40,7 @@ export class DeviceRunner {
   #served: Served[] = [];
 
   constructor(options: DeviceRunnerOptions) {
-    const { memory, slot, irq, sink, host, send } = options;
+    const { memory, slot, irq, sink, host, waitBlock, send } = options;
     this.#options = options;
     this.#line = new InterruptLine(memory.memory, slot, irq, sink);
     this.#words = new Int32Array(
@@ -49,6 +51,7 @@ export class DeviceRunner {
     this.#backend = options.make({
       memory,
       host,
+      waitBlock,
       now: () => performance.now(),
       report: (event) => send({ type: 'event', slot, event }),
     });

@@ -122,7 +122,7 @@ export class IoLoop {
   }
 
   #attach(slot: number, irq: number, backend: { type: string; options: unknown }): null {
-    const { memory, irq: sink, host, backends } = this.#options;
+    const { memory, irq: sink, host, backends, index } = this.#options;
     const factory = Object.hasOwn(backends, backend.type) ? backends[backend.type] : undefined;
     if (!factory) throw new RingsideError('internal', `No I/O worker back end is called "${backend.type}".`);
     const runner = new DeviceRunner({
@@ -131,6 +131,7 @@ export class IoLoop {
       irq,
       sink,
       host,
+      waitBlock: IOTHREAD_BASE + index * IOTHREAD_STRIDE,
       send: (message) => this.#send(message),
       make: (context) => factory(backend.options, context),
     });

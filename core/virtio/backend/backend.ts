@@ -10,6 +10,8 @@ import type { RunningQueue } from '../queue/running-queue.ts';
 export interface BackendContext {
   readonly memory: GuestMemory;
   readonly host: Host;
+  /** Linear address of this worker's wait block (IOT_*): whoever has work for the back end bumps IOT_WAKE. */
+  readonly waitBlock: number;
   /** Tells the control thread something about the device. Structured-clonable. */
   report(event: BackendEvent): void;
   /** Monotonic, milliseconds. */
@@ -29,7 +31,14 @@ export interface IoErrorEvent {
   readonly unreported: number;
 }
 
-export type BackendEvent = IoErrorEvent;
+/** What the worker's half tells the control thread's half, VirtioDevice.backendEvent(). */
+export interface DeviceEvent {
+  readonly kind: 'device';
+  /** The device type's own. */
+  readonly detail: unknown;
+}
+
+export type BackendEvent = IoErrorEvent | DeviceEvent;
 
 export interface VirtioBackend {
   /** The queues run from now on. Queues may be added later (re-enabled after a queue reset). */

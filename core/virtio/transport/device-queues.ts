@@ -1,7 +1,7 @@
 /** A device's queues between the transport, which configures them, and the server that runs them. */
 import { errorLine } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-import type { BackendEvent } from '../backend/backend.ts';
+import type { IoErrorEvent } from '../backend/backend.ts';
 import type { QueueServer } from '../backend/queue-server.ts';
 import type { VirtioDevice } from '../device.ts';
 import { ConfiguredQueue } from '../queue/configured-queue.ts';
@@ -20,7 +20,7 @@ export interface DeviceQueuesOptions {
   /** The device cannot go on, and why. */
   failed(reason: string): void;
   note(message: string): void;
-  event(event: BackendEvent): void;
+  event(event: IoErrorEvent): void;
 }
 
 export class DeviceQueues {
@@ -42,7 +42,10 @@ export class DeviceQueues {
     const { server, slot, device, failed, event } = this.#options;
     await server.attach(slot, irq, device.backend, {
       fault: (queue, fault, detail) => this.#fault(queue, fault, detail),
-      event,
+      event: (happened) => {
+        if (happened.kind === 'device') device.backendEvent(happened.detail);
+        else event(happened);
+      },
       lost: (error) => {
         if (this.running.length === 0) return;
         this.#stopped(this.all);

@@ -7,7 +7,7 @@
  */
 import { errorLine } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-import type { BackendEvent } from '../backend/backend.ts';
+import type { IoErrorEvent } from '../backend/backend.ts';
 import type { QueueServer } from '../backend/queue-server.ts';
 import type { DeviceHost, VirtioDevice } from '../device.ts';
 import type { ConfiguredQueue } from '../queue/configured-queue.ts';
@@ -59,7 +59,7 @@ export interface MmioTransportOptions {
   sink: IrqSink;
   /** Rules of the spec that the driver breaks, one line each. */
   note(message: string): void;
-  event(event: BackendEvent): void;
+  event(event: IoErrorEvent): void;
 }
 
 export class MmioTransport implements DeviceHost {
