@@ -4,6 +4,7 @@
  */
 import type { Expr, Insn, Operator, Stmt } from '../isa/dsl.ts';
 import { INSTRUCTIONS } from '../isa/table.ts';
+import * as opcodes from '../jit/opcodes.ts';
 import { HANDLERS } from './handlers.ts';
 import { HELPERS } from './jit-helpers.ts';
 import type { Helper } from './jit-helpers.ts';
@@ -28,58 +29,12 @@ export const KIND = {
 /** Functions of system instructions that a region may call without leaving. */
 const INLINE_SYSTEM = new Set(['execCsr', 'execCbo', 'execSfenceInval']);
 
-const OPCODES: Partial<Record<Operator, number>> = {
-  'i32.eqz': 0x45,
-  'i32.eq': 0x46,
-  'i64.eqz': 0x50,
-  'i64.eq': 0x51,
-  'i64.ne': 0x52,
-  'i64.lt_s': 0x53,
-  'i64.lt_u': 0x54,
-  'i64.ge_s': 0x59,
-  'i64.ge_u': 0x5a,
-  'i32.clz': 0x67,
-  'i32.ctz': 0x68,
-  'i32.popcnt': 0x69,
-  'i32.add': 0x6a,
-  'i32.sub': 0x6b,
-  'i32.mul': 0x6c,
-  'i32.div_s': 0x6d,
-  'i32.div_u': 0x6e,
-  'i32.rem_s': 0x6f,
-  'i32.rem_u': 0x70,
-  'i32.and': 0x71,
-  'i32.or': 0x72,
-  'i32.shl': 0x74,
-  'i32.shr_s': 0x75,
-  'i32.shr_u': 0x76,
-  'i32.rotl': 0x77,
-  'i32.rotr': 0x78,
-  'i64.clz': 0x79,
-  'i64.ctz': 0x7a,
-  'i64.popcnt': 0x7b,
-  'i64.add': 0x7c,
-  'i64.sub': 0x7d,
-  'i64.mul': 0x7e,
-  'i64.div_s': 0x7f,
-  'i64.div_u': 0x80,
-  'i64.rem_s': 0x81,
-  'i64.rem_u': 0x82,
-  'i64.and': 0x83,
-  'i64.or': 0x84,
-  'i64.xor': 0x85,
-  'i64.shl': 0x86,
-  'i64.shr_s': 0x87,
-  'i64.shr_u': 0x88,
-  'i64.rotl': 0x89,
-  'i64.rotr': 0x8a,
-  'i32.wrap_i64': 0xa7,
-  'i64.extend_i32_s': 0xac,
-  'i64.extend_i32_u': 0xad,
-  'i64.extend8_s': 0xc2,
-  'i64.extend16_s': 0xc3,
-  'i64.extend32_s': 0xc4,
-};
+/** What jit/opcodes.ts calls an operator's opcode. */
+function opcodeName(operator: Operator): string {
+  const name = operator.replace('.', '_').toUpperCase();
+  if (!Object.hasOwn(opcodes, name)) throw new Error(`no opcode of ${operator}`);
+  return `w.${name}`;
+}
 
 /** Types of functions in a module: regions first, then what helpers need. */
 const signature = (h: Pick<Helper, 'params' | 'result'>): string => `${h.params.join(',')}:${h.result ?? ''}`;
@@ -99,14 +54,14 @@ export const helperCall = (name: string): string => {
 };
 
 function typeSection(): number[] {
-  const byte = { i32: 0x7f, i64: 0x7e } as const;
+  const byte = { i32: opcodes.TYPE_I32, i64: opcodes.TYPE_I64 } as const;
   const list = (text: string): number[] => {
     const names = text === '' ? [] : (text.split(',') as ('i32' | 'i64')[]);
     return [names.length, ...names.map((n) => byte[n])];
   };
   const bytes = TYPES.flatMap((t) => {
     const [params, result] = t.split(':') as [string, string];
-    return [0x60, ...list(params), ...list(result)];
+    return [opcodes.TYPE_FUNC, ...list(params), ...list(result)];
   });
   return [TYPES.length, ...bytes];
 }
@@ -134,15 +89,12 @@ class Printer {
         throw new Error('next is emitted by its statement');
       case 'const':
         return e.type === 'i64' ? `i64Const(${BigInt.asIntN(64, e.value)});` : `i32Const(${e.value});`;
-      case 'op': {
-        const opcode = OPCODES[e.op];
-        if (opcode === undefined) throw new Error(`no opcode of ${e.op}`);
-        return `${e.a.map((x) => this.expr(x)).join(' ')} op(${opcode});`;
-      }
+      case 'op':
+        return `${e.a.map((x) => this.expr(x)).join(' ')} op(${opcodeName(e.op)});`;
       case 'select':
-        return `${this.expr(e.a)} ${this.expr(e.b)} ${this.expr(e.cond)} op(0x1b);`;
+        return `${this.expr(e.a)} ${this.expr(e.b)} ${this.expr(e.cond)} op(w.SELECT);`;
       case 'if':
-        return `${this.expr(e.cond)} openIf(${e.type === 'i64' ? '0x7e' : '0x7f'}); ${this.expr(e.a)} elseIf(); ${this.expr(e.b)} closeIf();`;
+        return `${this.expr(e.cond)} openIf(w.TYPE_${e.type === 'i64' ? 'I64' : 'I32'}); ${this.expr(e.a)} elseIf(); ${this.expr(e.b)} closeIf();`;
       case 'call':
         return `${e.a.map((x) => this.expr(x)).join(' ')} ${helperCall(e.fn)}`;
       case 'tmp':
@@ -237,11 +189,14 @@ export function printTranslator(): string {
   });
   const types = typeSection();
   return `// Made by core/cpu/gen/translate.ts from the instruction table. Do not edit.
-import {
-  beginAtomic, callHelper, closeIf, elseIf, emitLoad, emitStore, endAtomic, fpLimitReload, groupOpen, getF, getReg, i32Const, i64Const, LOCAL_FP, LOCAL_LIMIT,
-  LOCAL_TEMP, localGet, localSet, localTee, op, op2, openIf, openLikely, pcConst, roundingMode, setF, setReg, f64Const,
-} from '../jit/emit.as';
 import { fmaFused } from '../fpu/arith.as';
+import { beginAtomic, emitLoad, emitStore, endAtomic, groupOpen } from '../jit/access.as';
+import { callHelper, fpLimitReload, getF, getReg, pcConst, roundingMode, setF, setReg } from '../jit/emit.as';
+import { LOCAL_FP, LOCAL_LIMIT, LOCAL_TEMP } from '../jit/locals';
+import * as w from '../jit/opcodes';
+import {
+  closeIf, elseIf, f64Const, i32Const, i64Const, localGet, localSet, localTee, op, op2, openIf, openLikely,
+} from '../jit/pen.as';
 
 ${constants.join('\n')}
 ${helpers.join('\n')}

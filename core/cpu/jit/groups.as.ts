@@ -62,8 +62,9 @@ function gather(h: i32, last: i32, group: usize, index: i32): i32 {
       const newLow = count == 0 ? offset : min(low, offset);
       const newHigh = count == 0 ? offset + size : max(high, offset + size);
       const newAlign = max(align, size);
-      // All are aligned when the lowest is: their distances must be multiples of their sizes.
-      if (newHigh - newLow <= MAX_SPAN && fits(h, i, base, newLow)) {
+      // All are aligned when the lowest is, if their distances from it are multiples of their sizes.
+      const others = count == 0 || ((low - newLow) & (align - 1)) == 0;
+      if (newHigh - newLow <= MAX_SPAN && others && ((offset - newLow) & (size - 1)) == 0) {
         low = newLow;
         high = newHigh;
         align = newAlign;
@@ -85,19 +86,6 @@ function gather(h: i32, last: i32, group: usize, index: i32): i32 {
   store<i32>(group, high - low, G_SPAN);
   store<u16>(group, <u16>h, 12);
   return final;
-}
-
-/** Whether with `low` as its lowest all members from h up to and including i are aligned. */
-function fits(h: i32, i: i32, base: u32, low: i32): bool {
-  const index = load<u8>(W_GROUP_OF + h);
-  for (let at = h; at <= i; at += lengthAt(at)) {
-    const access = accessAt(at);
-    if (access != 0 && (at == i || (index != 0 && load<u8>(W_GROUP_OF + at) == index)) && load<u16>(slotAt(at), 4) == base) {
-      const size = 1 << ((access & 7) - 1);
-      if ((load<i32>(slotAt(at), 8) - low) & (size - 1)) return false;
-    }
-  }
-  return true;
 }
 
 /** Finds the groups of a block's instructions from h to last. */

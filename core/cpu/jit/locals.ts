@@ -19,3 +19,7 @@ export const LOCAL_GROUPS = 11;
 export const LOCAL_FP = 15;
 export const LOCAL_LIMIT = 16;
 export const LOCAL_FIRST = 17;
+/** How many there are of each type before LOCAL_FIRST, parameters apart. */
+export const LOCAL_I64S = 4;
+export const LOCAL_I32S = 8;
+export const LOCAL_F64S = 2;

@@ -13,60 +13,20 @@ import { HART_BASE, HART_STRIDE } from '../../worker/layout';
 import {
   JIT_EAGER, JIT_FLAGS, JIT_RING_STRIDE, JIT_RINGS, MAX_CASES, PAGE_COPY, PAGE_PA, PAGE_VERSION, SHADOW_CASES, SHADOW_REQUEST, TRANSLATOR_CASES,
 } from './abi';
+import {
+  B_AFTER, B_CALLS, B_CASE_COUNT, B_CASES, B_CHILD, B_CLEARS, B_DEFS, B_END, B_IDOM, B_LAST, B_NEXT, B_NEXT_AT,
+  B_SIBLING, B_START, B_TAKEN, B_TAKEN_AT, B_USES, BLOCK_SIZE, blockAt, END_BRANCH, END_FALL, END_JUMP, END_JUMP_REG,
+  END_LEAVE, MAX_BLOCKS,
+} from './blocks.as';
 import { registerBit } from './emit.as';
+import { flow, shape } from './graph.as';
 import { H_JIT_TARGETS, TARGETS } from './targets.as';
-import { HALFWORDS, W_ADDRESSES, W_BLOCK_OF, W_BLOCKS, W_CASES, W_ORDER, W_PAGES, W_SLOTS, W_STACK, W_VISIT } from './work.as';
+import { HALFWORDS, W_ADDRESSES, W_BLOCK_OF, W_CASES, W_PAGES, W_SLOTS, W_STACK, W_VISIT } from './work.as';
 
 /** TurboFan is superlinear in the size of a function (research/jit.md). */
 const MAX_INSNS = 800;
-export const MAX_BLOCKS = 480;
-
 const VISITED = 1;
 const LEADER = 2;
-
-// ---- blocks -------------------------------------------------------------------------------------------------------
-export const BLOCK_SIZE = 128;
-/** u16 halfword of the first and of the last instruction. */
-export const B_START = 0;
-export const B_LAST = 2;
-/** u8: END_*. */
-export const B_END = 4;
-/** u8: 1 when it is the head of a loop; u8: 1 when two forward edges meet in it. */
-export const B_HEADER = 5;
-export const B_MERGE = 6;
-/** u8: a call in it (no register survives in a local), a call or system instruction (no register is dirty behind it). */
-export const B_CALLS = 7;
-export const B_CLEARS = 8;
-/** i16: taken and fallthrough successors; -1: the edge leaves the region. */
-export const B_TAKEN = 10;
-export const B_NEXT = 12;
-/** u16 place in reverse postorder; i16 immediate dominator; i16 first child and next sibling among merge nodes. */
-export const B_ORDER = 14;
-export const B_IDOM = 16;
-export const B_CHILD = 18;
-export const B_SIBLING = 20;
-/** i32: distance from the entry of what the taken and the fallthrough edge lead to. */
-export const B_TAKEN_AT = 24;
-export const B_NEXT_AT = 28;
-/** u64: read before written and before any call; written; written behind the last clear. */
-export const B_USES = 32;
-export const B_DEFS = 40;
-export const B_AFTER = 48;
-export const B_DIRTY_IN = 56;
-export const B_LIVE_IN = 64;
-export const B_LIVE_OUT = 72;
-const B_PREDS = 80;
-/** u16 index of its first in W_CASES and number of observed targets of the indirect jump that ends it. */
-export const B_CASES = 84;
-export const B_CASE_COUNT = 86;
-
-/** Goes on to B_NEXT. */
-export const END_FALL = 0;
-export const END_BRANCH = 1;
-export const END_JUMP = 2;
-export const END_JUMP_REG = 3;
-/** The last instruction is left to the interpreter. */
-export const END_LEAVE = 4;
 
 // ---- the region -----------------------------------------------------------------------------------------------------
 export let blockCount: i32 = 0;
@@ -94,11 +54,6 @@ let caseCount: i32 = 0;
 @inline
 export function slotAt(h: i32): usize {
   return W_SLOTS + (<usize>h << 4);
-}
-// @ts-ignore: decorator
-@inline
-export function blockAt(index: i32): usize {
-  return W_BLOCKS + index * BLOCK_SIZE;
 }
 // @ts-ignore: decorator
 @inline
@@ -388,188 +343,6 @@ function link(): void {
   }
 }
 
-/** Block of a case of an indirect jump; -1: that edge leaves the region. */
-// @ts-ignore: decorator
-@inline
-export function caseBlock(block: usize, i: i32): i32 {
-  return load<i16>(W_CASES + (<usize>(<i32>load<u16>(block, B_CASES) + i) << 2), 2);
-}
-/** Halfword of a case. */
-export function caseHalfword(block: usize, i: i32): i32 {
-  return load<u16>(W_CASES + (<usize>(<i32>load<u16>(block, B_CASES) + i) << 2));
-}
-
-// ---- order, dominators, loops -----------------------------------------------------------------------------------
-
-let orderNext: i32 = 0;
-
-/** Postorder from the back of W_ORDER: what is left there is reverse postorder. */
-function visitBlock(index: i32): void {
-  const block = blockAt(index);
-  store<u16>(block, 0xffff, B_ORDER);
-  const taken = load<i16>(block, B_TAKEN);
-  if (taken >= 0 && load<u16>(blockAt(taken), B_ORDER) == 0) visitBlock(taken);
-  const next = load<i16>(block, B_NEXT);
-  if (next >= 0 && load<u16>(blockAt(next), B_ORDER) == 0) visitBlock(next);
-  for (let i = 0; i < <i32>load<u16>(block, B_CASE_COUNT); i++) {
-    const to = caseBlock(block, i);
-    if (load<u16>(blockAt(to), B_ORDER) == 0) visitBlock(to);
-  }
-  orderNext--;
-  store<u16>(W_ORDER + (orderNext << 1), <u16>index);
-}
-
-// @ts-ignore: decorator
-@inline
-export function ordered(place: i32): i32 {
-  return load<u16>(W_ORDER + (<usize>place << 1));
-}
-// @ts-ignore: decorator
-@inline
-export function placeOf(index: i32): i32 {
-  return load<u16>(blockAt(index), B_ORDER);
-}
-
-function intersect(a: i32, b: i32): i32 {
-  while (a != b) {
-    while (placeOf(a) > placeOf(b)) a = load<i16>(blockAt(a), B_IDOM);
-    while (placeOf(b) > placeOf(a)) b = load<i16>(blockAt(b), B_IDOM);
-  }
-  return a;
-}
-
-function dominates(a: i32, b: i32): bool {
-  while (placeOf(b) > placeOf(a)) b = load<i16>(blockAt(b), B_IDOM);
-  return a == b;
-}
-
-let changed: bool = false;
-
-function dominateEdge(from: i32, to: i32): void {
-  if (to <= 0) return;
-  const block = blockAt(to);
-  const old = load<i16>(block, B_IDOM);
-  const better = old < 0 ? from : intersect(from, old);
-  if (better == old) return;
-  store<i16>(block, <i16>better, B_IDOM);
-  changed = true;
-}
-
-/** An edge's part in loops and merges; false: it enters a loop elsewhere than at its head, and must leave the region. */
-function classifyEdge(from: i32, to: i32): bool {
-  const block = blockAt(to);
-  if (placeOf(to) <= placeOf(from)) {
-    if (!dominates(to, from)) return false;
-    store<u8>(block, 1, B_HEADER);
-    return true;
-  }
-  const preds = load<u16>(block, B_PREDS) + 1;
-  store<u16>(block, <u16>preds, B_PREDS);
-  if (preds > 1) store<u8>(block, 1, B_MERGE);
-  return true;
-}
-
-function shape(): void {
-  // Blocks nothing leads to (their only way was cut) keep order 0 and are not emitted; block 0 is the entry.
-  orderNext = blockCount;
-  visitBlock(0);
-  const unreached = orderNext;
-  const reached = blockCount - unreached;
-  if (unreached > 0) memory.copy(W_ORDER, W_ORDER + (<usize>unreached << 1), <usize>reached << 1);
-  blockCount = reached;
-  for (let place = 0; place < reached; place++) store<u16>(blockAt(ordered(place)), <u16>place, B_ORDER);
-
-  store<i16>(blockAt(0), 0, B_IDOM);
-  do {
-    changed = false;
-    for (let place = 0; place < reached; place++) {
-      const from = ordered(place);
-      dominateEdge(from, load<i16>(blockAt(from), B_TAKEN));
-      dominateEdge(from, load<i16>(blockAt(from), B_NEXT));
-      const cases: i32 = load<u16>(blockAt(from), B_CASE_COUNT);
-      for (let i = 0; i < cases; i++) dominateEdge(from, caseBlock(blockAt(from), i));
-    }
-  } while (changed);
-
-  for (let place = 0; place < reached; place++) {
-    const from = ordered(place);
-    const block = blockAt(from);
-    const taken = load<i16>(block, B_TAKEN);
-    if (taken >= 0 && !classifyEdge(from, taken)) store<i16>(block, -1, B_TAKEN);
-    const next = load<i16>(block, B_NEXT);
-    if (next >= 0 && !classifyEdge(from, next)) store<i16>(block, -1, B_NEXT);
-    const cases: i32 = load<u16>(block, B_CASE_COUNT);
-    for (let i = 0; i < cases; i++) {
-      const to = caseBlock(block, i);
-      if (!classifyEdge(from, to)) store<i16>(W_CASES + (<usize>(<i32>load<u16>(block, B_CASES) + i) << 2), -1, 2);
-      // A br_table needs a label even where it is the only way in.
-      else if (placeOf(to) > placeOf(from)) store<u8>(blockAt(to), 1, B_MERGE);
-    }
-  }
-  // Merge nodes under their dominators, the last in order first.
-  for (let place = 1; place < reached; place++) {
-    const index = ordered(place);
-    const block = blockAt(index);
-    if (load<u8>(block, B_MERGE) == 0) continue;
-    const parent = blockAt(load<i16>(block, B_IDOM));
-    store<i16>(block, load<i16>(parent, B_CHILD), B_SIBLING);
-    store<i16>(parent, <i16>index, B_CHILD);
-  }
-}
-
-// ---- registers --------------------------------------------------------------------------------------------------
-
-function dirtyOut(block: usize): u64 {
-  const after = load<u64>(block, B_AFTER);
-  return load<u8>(block, B_CLEARS) ? after : after | load<u64>(block, B_DIRTY_IN);
-}
-
-function flowDirty(to: i32, mask: u64): void {
-  if (to < 0) return;
-  const block = blockAt(to);
-  const old = load<u64>(block, B_DIRTY_IN);
-  if ((old | mask) == old) return;
-  store<u64>(block, old | mask, B_DIRTY_IN);
-  changed = true;
-}
-
-function liveInOf(index: i32): u64 {
-  return index < 0 ? 0 : load<u64>(blockAt(index), B_LIVE_IN);
-}
-
-/**
- * Which registers may be dirty, and which locals must be valid. Every way out of a block writes back what may be dirty, on whatever
- * path it came: what is dirty at a block's start counts as read there.
- */
-function flow(): void {
-  do {
-    changed = false;
-    for (let place = 0; place < blockCount; place++) {
-      const block = blockAt(ordered(place));
-      const mask = dirtyOut(block);
-      flowDirty(load<i16>(block, B_TAKEN), mask);
-      flowDirty(load<i16>(block, B_NEXT), mask);
-      const cases: i32 = load<u16>(block, B_CASE_COUNT);
-      for (let i = 0; i < cases; i++) flowDirty(caseBlock(block, i), mask);
-    }
-  } while (changed);
-  do {
-    changed = false;
-    for (let place = blockCount - 1; place >= 0; place--) {
-      const block = blockAt(ordered(place));
-      let liveOut = liveInOf(load<i16>(block, B_TAKEN)) | liveInOf(load<i16>(block, B_NEXT));
-      const cases: i32 = load<u16>(block, B_CASE_COUNT);
-      for (let i = 0; i < cases; i++) liveOut |= liveInOf(caseBlock(block, i));
-      store<u64>(block, liveOut, B_LIVE_OUT);
-      let live = load<u64>(block, B_USES) | load<u64>(block, B_DIRTY_IN);
-      if (!load<u8>(block, B_CALLS)) live |= liveOut & ~load<u64>(block, B_DEFS);
-      if (live == load<u64>(block, B_LIVE_IN)) continue;
-      store<u64>(block, live, B_LIVE_IN);
-      changed = true;
-    }
-  } while (changed);
-}
-
 /** Bytes covered in a page (0 before, 1 own, 2 behind) as first << 16 | end; 0: none. */
 export function covered(page: i32): u32 {
   let low = -1;
@@ -629,8 +402,8 @@ export function buildRegion(request: usize): bool {
   }
   store<i32>(TRANSLATOR_CASES, caseCount);
   link();
-  shape();
-  flow();
+  blockCount = shape(blockCount);
+  flow(blockCount);
   pages = 1 | (covered(0) ? 2 : 0) | (covered(2) ? 4 : 0);
   return true;
 }
