@@ -9,6 +9,7 @@ export { jitFpLimit, jitGuard, jitLoad, jitMiss, jitStore, jitSystem } from './c
 export * from './cpu/generated/jit-helpers.as';
 export { clockTick, clockReset, mtime } from './cpu/clock.as';
 export { plicSetLevel, plicReset } from './irqchip/plic.as';
+export { intxSetLevel } from './pci/intx.as';
 export { uartBreak, uartPoll, uartReset } from './devices/uart16550.as';
 export { kickHart, callControl } from './cpu/hart.as';
 // Exported so that the compiler does not inline the exact, rarely needed paths into the interpreter.

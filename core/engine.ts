@@ -26,6 +26,8 @@ export interface Engine {
   mtime(): bigint;
   plicSetLevel(irq: number, level: number): void;
   plicReset(): void;
+  /** Drives an input of the PCI INTx lines (core/pci/intx.ts). */
+  intxSetLevel(irq: number, level: number): void;
   uartPoll(): void;
   /** The host's end of the serial line sends a break. */
   uartBreak(): void;

@@ -7,6 +7,7 @@ import type { Engine } from '../engine.ts';
 import { errorLine, RingsideError } from '../errors.ts';
 import type { HostSpec } from '../host/host.ts';
 import { createHost } from '../host/node-host.ts';
+import { interruptSink } from '../irqchip/interrupt-sink.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { IoErrorEvent } from '../virtio/backend/backend.ts';
 import { BlkDevice } from '../virtio/blk/device.ts';
@@ -72,7 +73,7 @@ export class Peripherals {
     );
     this.#bus = new VirtioMmioBus({
       memory: guest,
-      engine: { setIrq: (irq, level) => engine.plicSetLevel(irq, level) },
+      engine: interruptSink(engine),
       iothreads: this.#iothreads,
       legacy: config.forceLegacy,
       onIoError: (device, event) => this.#ioError(device, event),

@@ -29,6 +29,17 @@ export const VIRTIO_PHYS = 0x10001000;
 export const VIRTIO_SLOT_SIZE = 0x1000;
 export const VIRTIO_SLOTS = 8;
 export const VIRTIO_IRQ = 1;
+/** PCI Express: configuration space of all buses, 4 KiB a function (ECAM); INTA to INTD are sources PCIE_IRQ to + 3. */
+export const PCIE_ECAM_PHYS = 0x30000000;
+export const PCIE_ECAM_SIZE = 0x10000000;
+export const PCIE_IRQ = 32;
+/** I/O ports from 0 on; memory below and above 4 GiB at its own addresses. */
+export const PCIE_PIO_PHYS = 0x3000000;
+export const PCIE_PIO_SIZE = 0x10000;
+export const PCIE_MMIO_PHYS = 0x40000000;
+export const PCIE_MMIO_SIZE = 0x40000000;
+export const PCIE_HIGH_MMIO_PHYS = 0x400000000;
+export const PCIE_HIGH_MMIO_SIZE = 0x400000000;
 /** RAM starts here. */
 export const RAM_PHYS = 0x80000000;
 /** Ticks of mtime a second. */

@@ -9,13 +9,13 @@ import type { VirtioDevice } from './device.ts';
 import { NoteLimiter } from './note-limiter.ts';
 import { deviceSnapshot } from './snapshot.ts';
 import * as reg from './spec/mmio.ts';
-import type { IrqSink } from './transport/interrupt.ts';
+import type { InterruptSink } from './transport/interrupt.ts';
 import { MmioTransport } from './transport/mmio.ts';
 
 export interface VirtioMmioBusOptions {
   memory: GuestMemory;
   /** Drives the PLIC from the control thread. */
-  engine: IrqSink;
+  engine: InterruptSink;
   /** At least one; the bus does not end them. */
   iothreads: readonly IoThreadHandle[];
   /** Empty slots, and devices by default, are version 1 (QEMU: -global virtio-mmio.force-legacy=true). */
@@ -62,6 +62,7 @@ export class VirtioMmioBus {
     const transport = new MmioTransport({
       memory,
       slot,
+      base: VIRTIO_PHYS + slot * VIRTIO_SLOT_SIZE,
       irq: VIRTIO_IRQ + slot,
       legacy: options.legacy ?? allLegacy,
       device,
@@ -168,8 +169,6 @@ export class VirtioMmioBus {
   /** By slot. */
   snapshot(): VirtioDeviceSnapshot[] {
     const { memory } = this.#options;
-    return this.#slots
-      .filter((transport) => transport !== null)
-      .map((transport) => deviceSnapshot(transport, memory, VIRTIO_PHYS + transport.slot * VIRTIO_SLOT_SIZE));
+    return this.#slots.filter((transport) => transport !== null).map((transport) => deviceSnapshot(transport, memory));
   }
 }

@@ -15,20 +15,19 @@ import {
   usedEventOffset,
 } from './spec/split-ring.ts';
 import { STATUS_BITS } from './spec/status.ts';
-import type { MmioTransport } from './transport/mmio.ts';
+import type { VirtioTransport } from './transport/transport.ts';
 
-/** @param base guest physical address of the slot */
-export function deviceSnapshot(transport: MmioTransport, memory: GuestMemory, base: number): VirtioDeviceSnapshot {
+export function deviceSnapshot(transport: VirtioTransport, memory: GuestMemory): VirtioDeviceSnapshot {
   const { device, status, offered, negotiated, driverFeatures } = transport;
   return {
     id: device.id,
     type: device.type,
     virtioId: device.virtioId,
     transport: {
-      name: 'virtio-mmio',
+      name: transport.name,
       version: transport.version,
       slot: transport.slot,
-      base: hex(base),
+      base: transport.base === null ? 'none' : hex(transport.base),
       irq: transport.irq,
     },
     status,
@@ -58,7 +57,7 @@ export function deviceSnapshot(transport: MmioTransport, memory: GuestMemory, ba
   };
 }
 
-function queueSnapshot(queue: ConfiguredQueue, transport: MmioTransport, memory: GuestMemory): QueueSnapshot {
+function queueSnapshot(queue: ConfiguredQueue, transport: VirtioTransport, memory: GuestMemory): QueueSnapshot {
   const stats = readQueueStats(memory.memory.buffer as SharedArrayBuffer, transport.slot, queue.index);
   const fault = queueFaultKind(stats.error);
   const problem = queue.enabled ? queue.problem(memory) : null;

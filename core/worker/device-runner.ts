@@ -5,17 +5,16 @@ import type { BackendContext, VirtioBackend } from '../virtio/backend/backend.ts
 import { QueueFault } from '../virtio/queue/queue-fault.ts';
 import type { RunningQueue, RunningQueueConfig } from '../virtio/queue/running-queue.ts';
 import { SplitQueue } from '../virtio/queue/split-queue.ts';
-import { ISR_USED_BUFFER } from '../virtio/spec/mmio.ts';
-import { InterruptLine } from '../virtio/transport/interrupt.ts';
-import type { IrqSink } from '../virtio/transport/interrupt.ts';
+import { createInterrupt } from '../virtio/transport/create-interrupt.ts';
+import type { Interrupt, InterruptSink, InterruptSpec } from '../virtio/transport/interrupt.ts';
 import type { DeactivateReply, IoThreadMessage } from './iothread-messages.ts';
 import { VIRTIO_BASE, VIRTIO_STRIDE, VQ_DOORBELL } from './layout.ts';
 
 export interface DeviceRunnerOptions {
   memory: GuestMemory;
   slot: number;
-  irq: number;
-  sink: IrqSink;
+  interrupt: InterruptSpec;
+  sink: InterruptSink;
   host: Host;
   /** Linear address of the worker's wait block. */
   waitBlock: number;
@@ -34,15 +33,15 @@ interface Served {
 export class DeviceRunner {
   readonly #options: DeviceRunnerOptions;
   readonly #backend: VirtioBackend;
-  readonly #line: InterruptLine;
+  readonly #interrupt: Interrupt;
   readonly #words: Int32Array<SharedArrayBuffer>;
   /** Running queues, by index. */
   #served: Served[] = [];
 
   constructor(options: DeviceRunnerOptions) {
-    const { memory, slot, irq, sink, host, waitBlock, send } = options;
+    const { memory, slot, interrupt, sink, host, waitBlock, send } = options;
     this.#options = options;
-    this.#line = new InterruptLine(memory.memory, slot, irq, sink);
+    this.#interrupt = createInterrupt(memory.memory, slot, interrupt, sink);
     this.#words = new Int32Array(
       memory.memory.buffer as SharedArrayBuffer,
       VIRTIO_BASE + slot * VIRTIO_STRIDE,
@@ -60,7 +59,7 @@ export class DeviceRunner {
   activate(configs: readonly RunningQueueConfig[], activation: unknown): null {
     const { memory, slot } = this.#options;
     const queues = configs.map((config) => {
-      const queue = new SplitQueue({ memory, slot, config, interrupt: () => this.#line.raise(ISR_USED_BUFFER) });
+      const queue = new SplitQueue({ memory, slot, config, interrupt: () => this.#interrupt.usedBuffer(config.index) });
       // Due: buffers may be available that were rung for before.
       this.#served.push({ queue, doorbell: config.doorbell, due: true });
       return queue;

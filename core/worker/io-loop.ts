@@ -9,7 +9,7 @@ import { RingsideError, errorLine } from '../errors.ts';
 import type { Host } from '../host/host.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { BackendFactory } from '../virtio/backend/backend.ts';
-import type { IrqSink } from '../virtio/transport/interrupt.ts';
+import type { InterruptSink, InterruptSpec } from '../virtio/transport/interrupt.ts';
 import { DeviceRunner } from './device-runner.ts';
 import type { IoThreadMessage, IoThreadRequest, NumberedRequest } from './iothread-messages.ts';
 import { IOTHREAD_BASE, IOTHREAD_STRIDE, IOT_SLEEPING, IOT_WAKE } from './layout.ts';
@@ -19,7 +19,7 @@ export interface IoLoopOptions {
   /** Which wait block is this worker's own. */
   index: number;
   port: MessagePort;
-  irq: IrqSink;
+  irq: InterruptSink;
   host: Host;
   /** By BackendInit.type. */
   backends: Readonly<Record<string, BackendFactory>>;
@@ -95,7 +95,7 @@ export class IoLoop {
   #obey(request: IoThreadRequest): unknown {
     switch (request.op) {
       case 'attach':
-        return this.#attach(request.slot, request.irq, request.backend);
+        return this.#attach(request.slot, request.interrupt, request.backend);
       case 'detach':
         this.#device(request.slot).close();
         this.#devices.delete(request.slot);
@@ -121,14 +121,14 @@ export class IoLoop {
     }
   }
 
-  #attach(slot: number, irq: number, backend: { type: string; options: unknown }): null {
+  #attach(slot: number, interrupt: InterruptSpec, backend: { type: string; options: unknown }): null {
     const { memory, irq: sink, host, backends, index } = this.#options;
     const factory = Object.hasOwn(backends, backend.type) ? backends[backend.type] : undefined;
     if (!factory) throw new RingsideError('internal', `No I/O worker back end is called "${backend.type}".`);
     const runner = new DeviceRunner({
       memory,
       slot,
-      irq,
+      interrupt,
       sink,
       host,
       waitBlock: IOTHREAD_BASE + index * IOTHREAD_STRIDE,

@@ -9,6 +9,7 @@ import type { GuestMemoryHandle } from '../memory/guest-memory.ts';
 import type { QueueServer, QueueServerListener } from '../virtio/backend/queue-server.ts';
 import type { BackendInit } from '../virtio/device.ts';
 import type { RunningQueueConfig } from '../virtio/queue/running-queue.ts';
+import type { InterruptSpec } from '../virtio/transport/interrupt.ts';
 import type { DeactivateReply, IoThreadData, IoThreadMessage, IoThreadRequest } from './iothread-messages.ts';
 import { IOTHREAD_BASE, IOTHREAD_STRIDE, IOT_SLEEPING, IOT_WAKE, MAX_IOTHREADS } from './layout.ts';
 
@@ -74,9 +75,14 @@ export class IoThreadHandle implements QueueServer {
     });
   }
 
-  async attach(slot: number, irq: number, backend: BackendInit, listener: QueueServerListener): Promise<void> {
+  async attach(
+    slot: number,
+    interrupt: InterruptSpec,
+    backend: BackendInit,
+    listener: QueueServerListener,
+  ): Promise<void> {
     this.#listeners.set(slot, listener);
-    await this.#request({ op: 'attach', slot, irq, backend });
+    await this.#request({ op: 'attach', slot, interrupt, backend });
   }
 
   async detach(slot: number): Promise<void> {

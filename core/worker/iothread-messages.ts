@@ -6,6 +6,7 @@ import type { BackendEvent } from '../virtio/backend/backend.ts';
 import type { BackendInit } from '../virtio/device.ts';
 import type { QueueFaultKind } from '../virtio/queue/queue-fault.ts';
 import type { QueuePosition, RunningQueueConfig } from '../virtio/queue/running-queue.ts';
+import type { InterruptSpec } from '../virtio/transport/interrupt.ts';
 import type { GuestMemoryHandle } from '../memory/guest-memory.ts';
 
 /** workerData of an I/O worker. */
@@ -22,7 +23,7 @@ export interface IoThreadData {
 /** Each is answered by a reply with the same `seq`. */
 export type IoThreadRequest =
   /** A device is plugged in: makes its back end. */
-  | { op: 'attach'; slot: number; irq: number; backend: BackendInit }
+  | { op: 'attach'; slot: number; interrupt: InterruptSpec; backend: BackendInit }
   | { op: 'detach'; slot: number }
   /** Queues run from now on. */
   | { op: 'activate'; slot: number; queues: RunningQueueConfig[]; activation: unknown }

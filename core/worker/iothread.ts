@@ -3,6 +3,7 @@ import { workerData } from 'node:worker_threads';
 
 import { instantiateEngine } from '../engine.ts';
 import { createHost } from '../host/node-host.ts';
+import { interruptSink } from '../irqchip/interrupt-sink.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
 import { BACKENDS } from '../virtio/backend/registry.ts';
 import { IoLoop } from './io-loop.ts';
@@ -15,7 +16,7 @@ new IoLoop({
   memory,
   index,
   port,
-  irq: { setIrq: (irq, level) => engine.plicSetLevel(irq, level) },
+  irq: interruptSink(engine),
   host: createHost(host),
   backends: BACKENDS,
 }).run();

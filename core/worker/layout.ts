@@ -20,6 +20,8 @@ export const DEVICE_BASE = 0x110000;
 export const IOTHREAD_BASE = 0x13f000;
 /** Hot registers and doorbells of the virtio devices, VIRTIO_STRIDE each. */
 export const VIRTIO_BASE = 0x140000;
+/** MSI-X vectors of virtio-pci devices, MSIX_STRIDE each, by virtio slot. */
+export const MSIX_BASE = 0x180000;
 /** Mask ROM (reset vector, firmware information): guest physical MROM_PHYS + n is at MROM_BASE + n. */
 export const MROM_BASE = 0x1f0000;
 export const MROM_SIZE = 0xf000;
@@ -228,6 +230,8 @@ export const DEV_UART = 0x8000;
 export const DEV_ACLINT = 0x9000;
 /** Built-in SBI state, 4 KiB (private to core/firmware/sbi.as.ts). */
 export const DEV_SBI = 0xa000;
+/** PCI INTx lines and where virtio-pci registers are mapped, 4 KiB (private to core/pci/*.as.ts). */
+export const DEV_INTX = 0xb000;
 
 // ---- I/O workers: IOTHREAD_BASE + n * IOTHREAD_STRIDE -----------------------------------------------------------
 export const IOTHREAD_STRIDE = 64;
@@ -250,11 +254,25 @@ export const VQ_ISR = 8;
 export const VQ_CONFIG_GENERATION = 12;
 /** i32: number of queues whose doorbell may be rung. */
 export const VQ_NUM_QUEUES = 16;
+/** PCI: i32 atomic, 1 when ISR status asserts INTx; i32 atomic, the MSI-X vector of configuration changes. */
+export const VQ_INTX_GATE = 20;
+export const VQ_CONFIG_VECTOR = 24;
+/** PCI: u16[256] atomic, the MSI-X vector of each queue. */
+export const VQ_QUEUE_VECTOR = 0x200;
 /** i32[256] atomic: doorbell counters; and for each queue the linear address of its I/O worker's wait block (0: none). */
 export const VQ_DOORBELL = 0x400;
 export const VQ_DOORBELL_IOTHREAD = 0x800;
 /** i32[256] atomic: last value written by the driver (NOTIFICATION_DATA). */
 export const VQ_NOTIFY_DATA = 0xc00;
+
+// ---- MSI-X: MSIX_BASE + slot * MSIX_STRIDE -----------------------------------------------------------------------
+/** The table (16-byte entries, each word atomic), MSIX_MAX_VECTORS of them, is at the start. */
+export const MSIX_STRIDE = 0x1000;
+export const MSIX_MAX_VECTORS = 240;
+/** i32[8] atomic: pending bits. */
+export const MSIX_PBA = 0xf00;
+/** i32 atomic: MSIX_* bits of core/pci/msix-vectors.ts. */
+export const MSIX_STATE = 0xf20;
 
 // ---- character device rings: CHARDEV_BASE + n * CHARDEV_STRIDE ---------------------------------------------------
 /** Each chardev has a ring towards the host ("out") and one towards the guest ("in"). */

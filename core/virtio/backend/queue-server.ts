@@ -5,6 +5,7 @@
 import type { BackendInit } from '../device.ts';
 import type { QueueFaultKind } from '../queue/queue-fault.ts';
 import type { QueuePosition, RunningQueueConfig } from '../queue/running-queue.ts';
+import type { InterruptSpec } from '../transport/interrupt.ts';
 import type { BackendEvent } from './backend.ts';
 
 export interface QueueServerListener {
@@ -19,7 +20,7 @@ export interface QueueServerListener {
 export interface QueueServer {
   /** Linear address of the wait block (IOT_*) that whoever rings a doorbell wakes; 0 when there is none. */
   readonly waitBlock: number;
-  attach(slot: number, irq: number, backend: BackendInit, listener: QueueServerListener): Promise<void>;
+  attach(slot: number, interrupt: InterruptSpec, backend: BackendInit, listener: QueueServerListener): Promise<void>;
   detach(slot: number): Promise<void>;
   activate(slot: number, queues: RunningQueueConfig[], activation: unknown): Promise<void>;
   /**

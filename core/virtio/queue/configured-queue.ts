@@ -46,7 +46,10 @@ export class ConfiguredQueue {
   readonly index: number;
   readonly name: string;
   readonly maxSize: number;
-  readonly #legacy: boolean;
+  /** Entries that a modern driver's queue has before it says how many. */
+  readonly #initialSize: number;
+  /** The driver uses the legacy interface. */
+  legacy: boolean;
 
   /** As the driver wrote it; not checked until the queue is activated. */
   size = 0;
@@ -64,18 +67,20 @@ export class ConfiguredQueue {
   /** Where it starts when it is next activated. */
   position: QueuePosition = { availIdx: 0, usedIdx: 0 };
 
-  constructor(index: number, { name, maxSize }: QueueSpec, legacy: boolean) {
+  /** @param initialSize entries that a modern driver's queue has before it says how many; null for maxSize */
+  constructor(index: number, { name, maxSize }: QueueSpec, legacy: boolean, initialSize: number | null = 0) {
     this.index = index;
     this.name = name;
     this.maxSize = maxSize;
-    this.#legacy = legacy;
+    this.legacy = legacy;
+    this.#initialSize = initialSize ?? maxSize;
     this.reset();
   }
 
   /** The state after a device reset or a queue reset (section 2.6.1.1.1). */
   reset(): void {
     // A legacy driver uses the size it reads; a modern one says what it uses.
-    this.size = this.#legacy ? this.maxSize : 0;
+    this.size = this.legacy ? this.maxSize : this.#initialSize;
     this.descriptor = new AddressRegister();
     this.driver = new AddressRegister();
     this.device = new AddressRegister();
@@ -83,12 +88,17 @@ export class ConfiguredQueue {
     this.align = LEGACY_ALIGN;
     this.enabled = false;
     this.running = false;
+    this.restart();
+  }
+
+  /** A queue that was stopped begins anew when it is next activated. */
+  restart(): void {
     this.position = { availIdx: 0, usedIdx: 0 };
   }
 
   /** Where the parts are, guest physical, unchecked. */
   get areas(): QueueAreas {
-    if (this.#legacy) return legacyAreas(this.pfn * this.pageSize, this.size, this.align);
+    if (this.legacy) return legacyAreas(this.pfn * this.pageSize, this.size, this.align);
     return {
       descriptorArea: this.descriptor.address,
       driverArea: this.driver.address,
@@ -98,7 +108,7 @@ export class ConfiguredQueue {
 
   /** The same as 0x hex, exact. */
   get areasHex(): { [area in keyof QueueAreas]: string } {
-    if (this.#legacy) {
+    if (this.legacy) {
       const hex = (address: number) => `0x${(this.pfn === 0 ? 0 : address).toString(16)}`;
       const { descriptorArea, driverArea, deviceArea } = this.areas;
       return { descriptorArea: hex(descriptorArea), driverArea: hex(driverArea), deviceArea: hex(deviceArea) };
@@ -112,7 +122,7 @@ export class ConfiguredQueue {
     if (size === 0) return 'its size was never set (4.2.3.2)';
     if (size > maxSize) return `its size ${size} is more than QueueSizeMax ${maxSize} (4.2.2.2)`;
     if (!isPowerOfTwo(size)) return `its size ${size} is not a power of 2 (2.7)`;
-    if (this.#legacy && !isPowerOfTwo(align)) return `its used ring alignment ${align} is not a power of 2 (4.2.4)`;
+    if (this.legacy && !isPowerOfTwo(align)) return `its used ring alignment ${align} is not a power of 2 (4.2.4)`;
     const { descriptorArea, driverArea, deviceArea } = this.areas;
     const hex = this.areasHex;
     return (

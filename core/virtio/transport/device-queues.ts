@@ -9,11 +9,20 @@ import { QUEUE_FAULTS } from '../queue/queue-fault.ts';
 import type { QueueFaultKind } from '../queue/queue-fault.ts';
 import { clearQueueStats } from '../queue/queue-stats.ts';
 import type { HotWords } from './hot-words.ts';
+import type { InterruptSpec } from './interrupt.ts';
+
+/** How the transport's registers differ. */
+export interface TransportKind {
+  /** Entries of a queue whose size a modern driver has not written; null: those it can have at most. */
+  initialQueueSize: number | null;
+  /** Whether the first driver is a legacy one. */
+  legacy: boolean;
+}
 
 export interface DeviceQueuesOptions {
   memory: GuestMemory;
   slot: number;
-  legacy: boolean;
+  kind: TransportKind;
   device: VirtioDevice;
   server: QueueServer;
   hot: HotWords;
@@ -29,7 +38,8 @@ export class DeviceQueues {
 
   constructor(options: DeviceQueuesOptions) {
     this.#options = options;
-    this.all = options.device.queues.map((spec, index) => new ConfiguredQueue(index, spec, options.legacy));
+    const { legacy, initialQueueSize } = options.kind;
+    this.all = options.device.queues.map((spec, index) => new ConfiguredQueue(index, spec, legacy, initialQueueSize));
   }
 
   /** Those that the server has. */
@@ -38,9 +48,9 @@ export class DeviceQueues {
   }
 
   /** Resolves when the server has the device's back end; rejected with a RingsideError when it cannot. */
-  async plug(irq: number): Promise<void> {
+  async plug(interrupt: InterruptSpec): Promise<void> {
     const { server, slot, device, failed, event } = this.#options;
-    await server.attach(slot, irq, device.backend, {
+    await server.attach(slot, interrupt, device.backend, {
       fault: (queue, fault, detail) => this.#fault(queue, fault, detail),
       event: (happened) => {
         if (happened.kind === 'device') device.backendEvent(happened.detail);

@@ -1,0 +1,12 @@
+/** The machine's interrupt controller as devices see it, on any thread: the engine's. */
+import type { Engine } from '../engine.ts';
+import { INTX_INPUT } from '../pci/intx.ts';
+import type { InterruptSink } from '../virtio/transport/interrupt.ts';
+
+export function interruptSink(engine: Engine): InterruptSink {
+  return {
+    setIrq: (irq, level) => (irq >= INTX_INPUT ? engine.intxSetLevel(irq, level) : engine.plicSetLevel(irq, level)),
+    // A PLIC takes no messages: they are writes to addresses where nothing is.
+    writeMsi: () => {},
+  };
+}

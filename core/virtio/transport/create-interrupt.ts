@@ -1,0 +1,13 @@
+import type { Interrupt, InterruptSink, InterruptSpec } from './interrupt.ts';
+import { InterruptLine } from './interrupt.ts';
+import { PciInterrupt } from './pci-interrupt.ts';
+
+/** The interrupt of the device in a slot, for a thread that serves its queues. */
+export function createInterrupt(
+  memory: WebAssembly.Memory,
+  slot: number,
+  { kind, irq }: InterruptSpec,
+  sink: InterruptSink,
+): Interrupt {
+  return kind === 'pci' ? new PciInterrupt(memory, slot, irq, sink) : new InterruptLine(memory, slot, irq, sink);
+}

@@ -1,0 +1,379 @@
+/**
+ * What the transports of a virtio device have in common, on the control thread: status, feature negotiation, queues, reset
+ * (virtio 1.3, sections 2.1 to 2.6 and 3.1). A transport decodes its registers and calls what is here. What the driver
+ * does that the spec leaves open is done as QEMU does it.
+ *
+ * A register access that must wait for the I/O worker (a reset: the worker must have let go of the queues first) gives
+ * a promise, and accesses that come meanwhile, from other harts, wait behind it. The control thread never blocks.
+ */
+import { errorLine } from '../../errors.ts';
+import type { GuestMemory } from '../../memory/guest-memory.ts';
+import type { IoErrorEvent } from '../backend/backend.ts';
+import type { QueueServer } from '../backend/queue-server.ts';
+import type { DeviceHost, VirtioDevice } from '../device.ts';
+import type { ConfiguredQueue } from '../queue/configured-queue.ts';
+import {
+  VIRTIO_F_ANY_LAYOUT,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_NOTIFY_ON_EMPTY,
+  VIRTIO_F_RING_RESET,
+  VIRTIO_F_VERSION_1,
+  featureMask,
+  hasFeature,
+} from '../spec/features.ts';
+import { STATUS_DEVICE_NEEDS_RESET, STATUS_DRIVER_OK, STATUS_FEATURES_OK } from '../spec/status.ts';
+import { DeviceQueues } from './device-queues.ts';
+import type { TransportKind } from './device-queues.ts';
+import { writeStatus } from './device-status.ts';
+import { featureProblem } from './feature-negotiation.ts';
+import { HotWords } from './hot-words.ts';
+import type { Interrupt, InterruptSpec } from './interrupt.ts';
+
+/** Bits of transport and rings that a modern driver may be offered. */
+export const MODERN_FEATURES = featureMask(
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_F_RING_RESET,
+);
+/** The same for a legacy driver (section 6.3). */
+export const LEGACY_FEATURES = featureMask(
+  VIRTIO_F_NOTIFY_ON_EMPTY,
+  VIRTIO_F_ANY_LAYOUT,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_EVENT_IDX,
+);
+/** A legacy driver has no more. */
+const LEGACY_WORD = 0xffff_ffffn;
+/** Feature words that there are: bits 0..63. */
+export const FEATURE_WORDS = 2;
+
+export interface TransportOptions {
+  memory: GuestMemory;
+  /** Of the shared words, 0..MAX_VIRTIO-1. */
+  slot: number;
+  device: VirtioDevice;
+  server: QueueServer;
+  /** Bits of transport and rings that are offered; those that a driver's interface does not know are left out. */
+  ringFeatures?: bigint;
+  /** Rules of the spec that the driver breaks, one line each. */
+  note(message: string): void;
+  event(event: IoErrorEvent): void;
+}
+
+export abstract class VirtioTransport implements DeviceHost {
+  /** As the inspector shows it, e.g. "virtio-mmio". */
+  abstract readonly name: string;
+  /** The guest physical address of its registers; null while they are nowhere. */
+  abstract readonly base: number | null;
+  /** The interrupt controller's source. */
+  abstract readonly irq: number;
+  /** Version of the interface. */
+  abstract readonly version: number;
+  /** Whether the driver uses the legacy interface (section 1.3.1), as far as is known. */
+  abstract readonly legacy: boolean;
+  protected abstract readonly interrupt: Interrupt;
+  protected abstract readonly interruptSpec: InterruptSpec;
+
+  readonly slot: number;
+  readonly device: VirtioDevice;
+  protected readonly options: TransportOptions;
+  protected readonly hot: HotWords;
+  readonly #queues: DeviceQueues;
+  readonly #ringFeatures: bigint;
+
+  #status = 0;
+  #driverFeatures = 0n;
+  #negotiated = 0n;
+  #error: string | null = null;
+  /** Selects the queue that queue registers are about. */
+  protected queueSel = 0;
+  /** What accesses wait for. */
+  #busy: Promise<void> | null = null;
+
+  constructor(options: TransportOptions, kind: TransportKind) {
+    const { memory, slot, device, server, note, event, ringFeatures = MODERN_FEATURES | LEGACY_FEATURES } = options;
+    this.options = options;
+    this.slot = slot;
+    this.device = device;
+    this.#ringFeatures = ringFeatures;
+    this.hot = new HotWords(memory.memory, slot);
+    const failed = (reason: string) => this.needsReset(reason);
+    this.#queues = new DeviceQueues({ memory, slot, kind, device, server, hot: this.hot, failed, note, event });
+  }
+
+  /** Resolves when the worker has the device's back end; rejected with a RingsideError when it cannot. */
+  async plug(): Promise<void> {
+    await this.#queues.plug(this.interruptSpec);
+    this.device.host = this;
+    this.interrupt.clear();
+    this.hot.plug(this.interruptSpec.irq, this.queues.length, this.options.server.waitBlock);
+  }
+
+  /** Resets the device and takes it from the worker. */
+  async unplug(): Promise<void> {
+    this.hot.unplug();
+    await this.reset();
+    this.device.host = null;
+    await this.#queues.unplug();
+  }
+
+  get queues(): readonly ConfiguredQueue[] {
+    return this.#queues.all;
+  }
+
+  /** Bits of device and transport, as the driver's interface shows them. */
+  get offered(): bigint {
+    const { features } = this.device;
+    if (this.legacy) return (features | (this.#ringFeatures & LEGACY_FEATURES)) & LEGACY_WORD;
+    return features | (this.#ringFeatures & MODERN_FEATURES);
+  }
+
+  get status(): number {
+    return this.#status;
+  }
+
+  get driverFeatures(): bigint {
+    return this.#driverFeatures;
+  }
+
+  get negotiated(): bigint {
+    return this.#negotiated;
+  }
+
+  get interruptStatus(): number {
+    return this.interrupt.status;
+  }
+
+  /** Why DEVICE_NEEDS_RESET is set or FEATURES_OK was refused; null when neither. */
+  get error(): string | null {
+    return this.#error;
+  }
+
+  // ---- features and status ------------------------------------------------------------------------------------------
+
+  /** 32 of the features that are offered; 0 for words that there are not. */
+  protected deviceFeatureWord(word: number): number {
+    return featureWord(this.offered, word);
+  }
+
+  protected driverFeatureWord(word: number): number {
+    return featureWord(this.#driverFeatures, word);
+  }
+
+  protected writeDriverFeatures(word: number, value: number): void {
+    if (this.#status & STATUS_FEATURES_OK) {
+      return this.note('driver features written after FEATURES_OK (3.1.1); ignored');
+    }
+    if (word >= FEATURE_WORDS) {
+      if (value !== 0) this.note(`driver features of word ${word} written (2.2.1); ignored`);
+      return;
+    }
+    this.#driverFeatures = withFeatureWord(this.#driverFeatures, word, value);
+  }
+
+  /** Section 3.1.2: there is no FEATURES_OK, so features hold from when they are written. */
+  protected writeLegacyFeatures(value: number): void | Promise<void> {
+    this.#driverFeatures = BigInt(value);
+    const problem = featureProblem(this.offered, this.#driverFeatures, this.device.featureInfo);
+    if (problem) this.note(`${problem}; only what was offered is taken`);
+    this.#negotiated = this.#driverFeatures & this.offered;
+    this.device.negotiated(this.#negotiated, true);
+    const { running } = this.#queues;
+    if (running.length === 0) return;
+    return this.hold(this.#queues.deactivate(running).then(() => this.activate(running)));
+  }
+
+  /** @param value 8 bits */
+  protected writeStatus(value: number): void | Promise<void> {
+    if (value === 0) return this.reset();
+    const { added, notes } = writeStatus(this.#status, value, this.legacy);
+    for (const note of notes) this.note(note);
+    if (added & STATUS_FEATURES_OK && !this.#acceptFeatures()) {
+      // Section 2.2.2: FEATURES_OK stays clear. Nor can the device go live with it.
+      this.#status |= added & ~(STATUS_FEATURES_OK | STATUS_DRIVER_OK);
+      return;
+    }
+    this.#status |= added;
+    // A legacy driver's queues run already (section 3.1.2).
+    if (added & STATUS_DRIVER_OK && !this.legacy) this.activate(this.queues.filter(({ enabled }) => enabled));
+  }
+
+  #acceptFeatures(): boolean {
+    const problem = featureProblem(this.offered, this.#driverFeatures, this.device.featureInfo);
+    if (problem) {
+      this.#error = `FEATURES_OK refused: ${problem}`;
+      this.note(this.#error);
+      return false;
+    }
+    this.#error = null;
+    this.#negotiated = this.#driverFeatures;
+    this.device.negotiated(this.#negotiated, false);
+    return true;
+  }
+
+  /** Section 2.1.2: the device cannot go on. Legacy drivers have no bit to see it by. */
+  needsReset(reason: string): void {
+    this.#error = reason;
+    this.note(`needs a reset: ${reason}`);
+    if (this.legacy) return;
+    this.#status |= STATUS_DEVICE_NEEDS_RESET;
+    if (this.#status & STATUS_DRIVER_OK) this.interrupt.configChange();
+  }
+
+  /** Device reset (section 2.4). When it is done, the worker has let go of all queues. */
+  reset(): void | Promise<void> {
+    const busy = this.whenFree(() => this.reset());
+    if (busy) return busy;
+    const { running } = this.#queues;
+    if (running.length === 0) return this.resetState();
+    return this.hold(this.#queues.deactivate(running).then(() => this.resetState()));
+  }
+
+  /** Machine reset: also what a device reset leaves. */
+  async machineReset(): Promise<void> {
+    await this.reset();
+  }
+
+  protected resetState(): void {
+    this.#status = 0;
+    this.#driverFeatures = 0n;
+    this.#negotiated = 0n;
+    this.#error = null;
+    this.queueSel = 0;
+    this.#queues.reset();
+    this.device.reset();
+    this.interrupt.clear();
+  }
+
+  // ---- queues -------------------------------------------------------------------------------------------------------
+
+  protected get queue(): ConfiguredQueue | undefined {
+    return this.queues[this.queueSel];
+  }
+
+  /** The selected queue, if `register` may be written for it now; otherwise that is noted. */
+  protected configureQueue(register: string, change: (queue: ConfiguredQueue) => void): void {
+    const queue = this.queue;
+    if (!queue) return this.note(`${register} written for queue ${this.queueSel}, which does not exist`);
+    if (queue.enabled) return this.note(`${register} written while ${queue.name} is in use (4.2.2.2); ignored`);
+    change(queue);
+  }
+
+  /** Makes the queue ready: it runs if the device is live, or else when it goes live. */
+  protected enableQueue(queue: ConfiguredQueue): void {
+    queue.enabled = true;
+    if (this.#status & STATUS_DRIVER_OK) this.activate([queue]);
+  }
+
+  /** Takes readiness from the queue. It begins anew when it is enabled again. */
+  protected disableQueue(queue: ConfiguredQueue): void | Promise<void> {
+    queue.enabled = false;
+    if (queue.running) return this.hold(this.#queues.deactivate([queue]).then(() => queue.restart()));
+  }
+
+  /** Section 2.6.1. */
+  protected resetQueue(value: number): void | Promise<void> {
+    const queue = this.queue;
+    if (!queue || !(value & 1)) return;
+    if (!hasFeature(this.#negotiated, VIRTIO_F_RING_RESET)) {
+      return this.note('queue reset written without VIRTIO_F_RING_RESET (2.6.1); ignored');
+    }
+    return this.#clearQueue(queue);
+  }
+
+  #clearQueue(queue: ConfiguredQueue): void | Promise<void> {
+    if (!queue.running) return queue.reset();
+    return this.hold(this.#queues.deactivate([queue]).then(() => queue.reset()));
+  }
+
+  /** Legacy: sets the selected queue up and starts it, or stops it. */
+  protected writeQueuePfn(value: number, pageSize: number): void | Promise<void> {
+    const queue = this.queue;
+    if (!queue) return this.note(`queue address written for queue ${this.queueSel}, which does not exist`);
+    if (value === 0) return this.#clearQueue(queue);
+    if (queue.enabled) return this.note(`queue address written while ${queue.name} is in use (2.7.2); ignored`);
+    queue.pfn = value;
+    queue.pageSize = pageSize;
+    queue.enabled = true;
+    // The driver may use it before DRIVER_OK (section 3.1.2).
+    this.activate([queue]);
+  }
+
+  /** Whether the device may use its queues now, as far as the transport is concerned. */
+  protected get mayRun(): boolean {
+    return true;
+  }
+
+  /** mayRun has changed. */
+  protected mayRunChanged(): void | Promise<void> {
+    if (this.mayRun) {
+      const live = this.legacy || (this.#status & STATUS_DRIVER_OK) !== 0;
+      if (live) this.activate(this.queues.filter(({ enabled, running }) => enabled && !running));
+      return;
+    }
+    const { running } = this.#queues;
+    if (running.length > 0) return this.hold(this.#queues.deactivate(running));
+  }
+
+  protected activate(queues: readonly ConfiguredQueue[]): void {
+    if (!this.mayRun) return;
+    if (!(this.#status & STATUS_DEVICE_NEEDS_RESET)) this.#queues.activate(queues, this.#negotiated);
+  }
+
+  // ---- the device's configuration space -----------------------------------------------------------------------------
+
+  protected writeConfig(offset: number, size: number, value: number): void | Promise<void> {
+    if (!this.device.config.write(offset, size, value)) {
+      return this.note(`write of ${size} bytes to configuration offset ${offset}, which is read-only (2.5.1)`);
+    }
+    const wait = this.device.configWritten(offset, size);
+    if (wait) return this.hold(wait);
+  }
+
+  configChanged(): void {
+    this.hot.nextConfigGeneration();
+    if (this.#status & STATUS_DRIVER_OK) this.interrupt.configChange();
+  }
+
+  async configureBackend(change: unknown): Promise<void> {
+    await this.options.server.configure(this.slot, change);
+  }
+
+  wakeBackend(): void {
+    this.options.server.wake();
+  }
+
+  // ---- waiting ------------------------------------------------------------------------------------------------------
+
+  /** While an access is being waited for: does `access` behind it. Otherwise null: do it now. */
+  protected whenFree<T>(access: () => T | Promise<T>): Promise<T> | null {
+    return this.#busy === null ? null : this.#busy.then(access);
+  }
+
+  /** Makes this access, and those behind it, wait for `work`. */
+  protected hold(work: Promise<void>): Promise<void> {
+    const done: Promise<void> = work
+      .catch((error: unknown) => this.needsReset(errorLine(error)))
+      .finally(() => {
+        if (this.#busy === done) this.#busy = null;
+      });
+    this.#busy = done;
+    return done;
+  }
+
+  protected note(message: string): void {
+    this.options.note(message);
+  }
+}
+
+function featureWord(features: bigint, word: number): number {
+  if (word >= FEATURE_WORDS) return 0;
+  return Number((features >> BigInt(32 * word)) & 0xffff_ffffn);
+}
+
+function withFeatureWord(features: bigint, word: number, value: number): bigint {
+  const shift = BigInt(32 * word);
+  return (features & ~(0xffff_ffffn << shift)) | (BigInt(value) << shift);
+}
