@@ -3,7 +3,7 @@
 import { errorLine } from '../errors.ts';
 
 /** What native/src/addon.cc must say of itself. */
-const API_VERSION = 1;
+const API_VERSION = 2;
 
 export interface NativeAddon {
   readonly apiVersion: number;
@@ -12,6 +12,7 @@ export interface NativeAddon {
   memfdCreate(name: string, size: number): number;
   mapMemfd(view: Uint8Array, offset: number, length: number, fd: number): void;
   unmapMemfd(view: Uint8Array, offset: number, length: number): void;
+  releasePages(view: Uint8Array, offset: number, length: number): void;
   adviseHugePages(view: Uint8Array, offset: number, length: number): boolean;
 
   lock(fd: number, start: number, length: number, exclusive: boolean): boolean;

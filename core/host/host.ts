@@ -41,6 +41,18 @@ export interface MemorySharing {
   /** Replaces the range by private zero pages, which gives its memory back to the host. Undoes mapSharedMemory. */
   unmapSharedMemory(memory: WebAssembly.Memory, offset: number, length: number): void;
 
+  /** What releaseMemory works in, bytes: a power of 2; 0 when this host releases nothing. */
+  readonly releaseGranularity: number;
+
+  /**
+   * Gives the pages of `memory` at [offset, offset + length) back to the host, out of the memfd too if one is mapped there.
+   * They read as zero until they are written.
+   *
+   * @param offset bytes, a multiple of releaseGranularity
+   * @param length bytes, a multiple of releaseGranularity
+   */
+  releaseMemory(memory: WebAssembly.Memory, offset: number, length: number): void;
+
   /** Asks for huge pages behind the range. Never fails: it is advice, and many hosts take none. */
   adviseHugePages(memory: WebAssembly.Memory, offset: number, length: number): void;
 

@@ -21,6 +21,7 @@ class NodeHost implements Host {
   readonly fileLocks: Capability;
   readonly holes: Capability;
   readonly eventFds: Capability;
+  readonly releaseGranularity: number;
   readonly #addon: NativeAddon | null;
   readonly #reason: string;
 
@@ -33,6 +34,7 @@ class NodeHost implements Host {
     this.fileLocks = capability;
     this.holes = capability;
     this.eventFds = capability;
+    this.releaseGranularity = addon?.pageSize() ?? 0;
   }
 
   #native(): NativeAddon {
@@ -54,6 +56,10 @@ class NodeHost implements Host {
 
   unmapSharedMemory(memory: WebAssembly.Memory, offset: number, length: number): void {
     this.#native().unmapMemfd(sharedBytes(memory), offset, length);
+  }
+
+  releaseMemory(memory: WebAssembly.Memory, offset: number, length: number): void {
+    this.#native().releasePages(sharedBytes(memory), offset, length);
   }
 
   adviseHugePages(memory: WebAssembly.Memory, offset: number, length: number): void {

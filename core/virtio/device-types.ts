@@ -1,5 +1,6 @@
 /** All virtio device types. */
 import type { VirtioDeviceType } from './device-type.ts';
+import { BALLOON_TYPE } from './balloon/type.ts';
 import { RNG_TYPE } from './rng/type.ts';
 
-export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [RNG_TYPE];
+export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [BALLOON_TYPE, RNG_TYPE];

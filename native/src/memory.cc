@@ -26,6 +26,9 @@
 #define F_SEAL_SHRINK 0x0002
 #define F_SEAL_GROW 0x0004
 #endif
+#ifndef MADV_REMOVE
+#define MADV_REMOVE 9
+#endif
 #ifndef MADV_HUGEPAGE
 #define MADV_HUGEPAGE 14
 #endif
@@ -123,6 +126,18 @@ napi_value UnmapMemfd(napi_env env, napi_callback_info info) {
   return Undefined(env);
 }
 
+/// releasePages(view, offset, length): the range reads as zero and takes no memory, here and in the memfd mapped there.
+napi_value ReleasePages(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  uint8_t* start;
+  size_t length;
+  if (!PageRange(args, &start, &length)) return nullptr;
+  if (madvise(start, length, MADV_REMOVE) == 0) return Undefined(env);
+  // Private memory (no memfd could be mapped) has no file to make a hole in.
+  if (errno == EINVAL && madvise(start, length, MADV_DONTNEED) == 0) return Undefined(env);
+  return ThrowErrno(env, errno, "madvise(MADV_REMOVE)");
+}
+
 /// adviseHugePages(view, offset, length): boolean, whether the kernel took the advice.
 napi_value AdviseHugePages(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
@@ -140,6 +155,7 @@ bool DefineMemory(napi_env env, napi_value exports) {
       {"memfdCreate", nullptr, MemfdCreate, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"mapMemfd", nullptr, MapMemfd, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"unmapMemfd", nullptr, UnmapMemfd, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"releasePages", nullptr, ReleasePages, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"adviseHugePages", nullptr, AdviseHugePages, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
   };
   return napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties) == napi_ok;

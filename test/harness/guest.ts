@@ -10,10 +10,10 @@ const MIB = 2 ** 20;
 /** Without the addon: what device tests use works on every host. */
 export const HOST: HostSpec = { addon: { reason: 'not in this test' } };
 
-export function makeGuest(mib = 16): GuestMemory {
+export function makeGuest(mib = 16, spec = HOST): GuestMemory {
   return createMachineMemory({
     ramSize: mib * MIB,
-    host: createHost(HOST),
+    host: createHost(spec),
     hugePages: false,
   }).guest;
 }

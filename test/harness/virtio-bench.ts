@@ -1,4 +1,5 @@
 /** A board with nothing on it but guest RAM, real I/O workers and the virtio-mmio bus. */
+import type { HostSpec } from '../../core/host/host.ts';
 import type { GuestMemory } from '../../core/memory/guest-memory.ts';
 import type { IoErrorEvent } from '../../core/virtio/backend/backend.ts';
 import type { VirtioDevice } from '../../core/virtio/device.ts';
@@ -16,6 +17,8 @@ export interface BenchOptions {
   /** MiB of guest RAM. */
   mib?: number;
   legacy?: boolean;
+  /** Default: without the addon. */
+  host?: HostSpec;
 }
 
 export class VirtioBench {
@@ -29,15 +32,15 @@ export class VirtioBench {
   readonly ioErrors: IoErrorEvent[] = [];
   readonly crashes: Error[] = [];
 
-  constructor({ mib = 16, legacy = false }: BenchOptions = {}) {
-    this.memory = makeGuest(mib);
+  constructor({ mib = 16, legacy = false, host = HOST }: BenchOptions = {}) {
+    this.memory = makeGuest(mib, host);
     this.allocator = new GuestAllocator(this.memory);
     this.irq = new IrqDouble(this.memory.memory);
     this.iothread = new IoThreadHandle({
       guest: this.memory.handle,
       index: 0,
       engine: NO_ENGINE,
-      host: HOST,
+      host,
       entry: new URL('./iothread-entry.ts', import.meta.url),
       onCrash: (error) => this.crashes.push(error),
     });

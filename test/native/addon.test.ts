@@ -130,6 +130,22 @@ describe.skipIf(whyNoAddon)(`the addon${whyNoAddon ? ` (skipped: ${whyNoAddon})`
     });
   });
 
+  it('releases pages, of a memfd that is mapped and of private memory', () => {
+    const view = bytes();
+    view.fill(1);
+    addon.releasePages(view, PAGE, PAGE);
+    expect([view[PAGE - 1], view[PAGE], view[2 * PAGE - 1], view[2 * PAGE]]).toEqual([1, 0, 0, 1]);
+    const fd = addon.memfdCreate('released', 2 * PAGE);
+    addon.mapMemfd(view, 0, 2 * PAGE, fd);
+    view.fill(1);
+    expect(fstatSync(fd).blocks * 512).toBe(2 * PAGE);
+    addon.releasePages(view, PAGE, PAGE);
+    expect(fstatSync(fd).blocks * 512).toBe(PAGE);
+    expect([view[PAGE - 1], view[PAGE], view[2 * PAGE - 1]]).toEqual([1, 0, 0]);
+    closeSync(fd);
+    expect(() => addon.releasePages(view, 1, PAGE)).toThrow(/whole pages/);
+  });
+
   it('finds data and holes', () => {
     withFile((fd) => {
       addon.punchHole(fd, 64 * 1024, 64 * 1024);

@@ -1,10 +1,12 @@
 /** The back ends that our I/O workers have, by BackendInit.type. */
+import { createBalloonBackend } from '../balloon/backend.ts';
 import { createBlkBackend } from '../blk/backend.ts';
 import { createConsoleBackend } from '../console/backend.ts';
 import { createRngBackend } from '../rng/backend.ts';
 import type { BackendFactory } from './backend.ts';
 
 export const BACKENDS: Readonly<Record<string, BackendFactory>> = {
+  'virtio-balloon': createBalloonBackend,
   'virtio-blk': createBlkBackend,
   'virtio-console': createConsoleBackend,
   'virtio-rng': createRngBackend,
