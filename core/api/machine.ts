@@ -99,15 +99,26 @@ export const queueSnapshot = z.object({
   descriptorArea: z.string(),
   driverArea: z.string(),
   deviceArea: z.string(),
-  /** Ring words as they stand in guest memory now (wrap at 2^16). */
+  format: z.enum(['split', 'packed']),
+  /**
+   * Ring words as they stand in guest memory now (wrap at 2^16). Of a packed ring, which has none: offsets of the next
+   * descriptor that the driver makes available and that the device marks used, the flags of the driver's and the device's
+   * event suppression, and the offsets in those where they ask for one (flags 2).
+   */
   availIdx: z.number().int(),
   availFlags: z.number().int(),
   usedIdx: z.number().int(),
   usedFlags: z.number().int(),
   usedEvent: z.number().int().nullable(),
   availEvent: z.number().int().nullable(),
-  /** The device's own position in the available ring. */
+  /** The device's own position in the available ring; of a packed ring an offset. */
   lastAvailIdx: z.number().int(),
+  /** Packed rings: wrap counters of driver and device, at availIdx, lastAvailIdx and usedIdx. */
+  wrap: z.object({ avail: z.number().int(), lastAvail: z.number().int(), used: z.number().int() }).nullable(),
+  /** Ring entries that the device has, and available ones that it has not taken yet. */
+  entries: z.object({ device: z.number().int(), driver: z.number().int() }),
+  /** VIRTIO_F_NOTIFICATION_DATA: the position in the last notification, as the driver sent it. */
+  notificationData: z.number().int().nullable(),
   inFlight: z.number().int(),
   /** Counters since the queue was activated. */
   counters: z.object({

@@ -33,6 +33,8 @@ export interface AttachOptions {
   /** 0..7 (QEMU: bus=virtio-mmio-bus.N). By default the highest one that is free, as in QEMU. */
   slot?: number;
   legacy?: boolean;
+  /** As ringFeatureBits() gives them. */
+  ringFeatures?: bigint;
   /** Which of the I/O workers serves it. Default 0. */
   iothread?: number;
 }
@@ -65,6 +67,7 @@ export class VirtioMmioBus {
       base: VIRTIO_PHYS + slot * VIRTIO_SLOT_SIZE,
       irq: VIRTIO_IRQ + slot,
       legacy: options.legacy ?? allLegacy,
+      ringFeatures: options.ringFeatures,
       device,
       server,
       sink: engine,

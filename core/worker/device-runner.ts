@@ -2,9 +2,9 @@
 import type { Host } from '../host/host.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { BackendContext, VirtioBackend } from '../virtio/backend/backend.ts';
+import { createRunningQueue } from '../virtio/queue/create-queue.ts';
 import { QueueFault } from '../virtio/queue/queue-fault.ts';
 import type { RunningQueue, RunningQueueConfig } from '../virtio/queue/running-queue.ts';
-import { SplitQueue } from '../virtio/queue/split-queue.ts';
 import { createInterrupt } from '../virtio/transport/create-interrupt.ts';
 import type { Interrupt, InterruptSink, InterruptSpec } from '../virtio/transport/interrupt.ts';
 import type { DeactivateReply, IoThreadMessage } from './iothread-messages.ts';
@@ -59,7 +59,8 @@ export class DeviceRunner {
   activate(configs: readonly RunningQueueConfig[], activation: unknown): null {
     const { memory, slot } = this.#options;
     const queues = configs.map((config) => {
-      const queue = new SplitQueue({ memory, slot, config, interrupt: () => this.#interrupt.usedBuffer(config.index) });
+      const interrupt = () => this.#interrupt.usedBuffer(config.index);
+      const queue = createRunningQueue({ memory, slot, config, interrupt });
       // Due: buffers may be available that were rung for before.
       this.#served.push({ queue, doorbell: config.doorbell, due: true });
       return queue;
@@ -71,6 +72,8 @@ export class DeviceRunner {
   deactivate(indices: readonly number[] | null): DeactivateReply {
     const gone = this.#served.filter(({ queue }) => indices === null || indices.includes(queue.index));
     this.#served = this.#served.filter((served) => !gone.includes(served));
+    // What was done stays done.
+    for (const { queue } of gone) queue.flush();
     this.#backend.stop(gone.map(({ queue }) => queue.index));
     return gone.map(({ queue }) => ({ queue: queue.index, position: queue.position }));
   }
@@ -123,8 +126,6 @@ export class DeviceRunner {
   /** The driver broke a rule: the device does nothing more until it is reset (section 2.1.2). */
   #fault(queue: RunningQueue, error: unknown): void {
     if (!(error instanceof QueueFault)) throw error;
-    // What was done before stays done.
-    for (const served of this.#served) served.queue.flush();
     queue.recordFault(error.code);
     this.deactivate(null);
     const { slot, send } = this.#options;

@@ -1,6 +1,11 @@
 /** A driver for any virtio-mmio device: what Linux's virtio_mmio.c does, step by step (sections 3.1.1 and 4.2.3). */
 import { VIRTIO_IRQ, VIRTIO_PHYS, VIRTIO_SLOT_SIZE } from '../../core/machine/virt-map.ts';
-import { VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1, featureMask, hasFeature } from '../../core/virtio/spec/features.ts';
+import {
+  VIRTIO_F_NOTIFICATION_DATA,
+  VIRTIO_F_VERSION_1,
+  featureMask,
+  hasFeature,
+} from '../../core/virtio/spec/features.ts';
 import * as reg from '../../core/virtio/spec/mmio.ts';
 import {
   STATUS_ACKNOWLEDGE,
@@ -10,8 +15,8 @@ import {
 } from '../../core/virtio/spec/status.ts';
 import type { GuestAllocator } from './guest.ts';
 import type { IrqDouble } from './irq-double.ts';
-import { MockQueue } from './mock-queue.ts';
-import type { Buffer, UsedBuffer } from './mock-queue.ts';
+import { makeDriverQueue } from './mock-packed-queue.ts';
+import type { Buffer, MockQueue, UsedBuffer } from './mock-queue.ts';
 import type { VirtioMmioBus } from '../../core/virtio/mmio-bus.ts';
 
 export interface Board {
@@ -132,8 +137,7 @@ export class MockDriver {
 
   /** Section 4.2.3.2. */
   async setUpQueue(index: number, size: number): Promise<MockQueue> {
-    const eventIdx = hasFeature(this.features, VIRTIO_F_EVENT_IDX);
-    const queue = new MockQueue(this.#board.allocator, { index, size, eventIdx });
+    const queue = makeDriverQueue(this.#board.allocator, this.features, { index, size });
     await this.write(reg.MMIO_QUEUE_SEL, index);
     await this.write(reg.MMIO_QUEUE_SIZE, size);
     await this.writeQueueAreas(queue);
@@ -154,8 +158,7 @@ export class MockDriver {
 
   /** Section 4.2.4. */
   async #setUpLegacyQueue(index: number, size: number): Promise<MockQueue> {
-    const eventIdx = hasFeature(this.features, VIRTIO_F_EVENT_IDX);
-    const queue = new MockQueue(this.#board.allocator, { index, size, eventIdx, legacyAlign: PAGE });
+    const queue = makeDriverQueue(this.#board.allocator, this.features, { index, size, legacyAlign: PAGE });
     await this.write(reg.MMIO_QUEUE_SIZE, size);
     await this.write(reg.MMIO_QUEUE_ALIGN, PAGE);
     await this.write(reg.MMIO_QUEUE_PFN, queue.areas.descriptorArea / PAGE);
@@ -164,7 +167,8 @@ export class MockDriver {
 
   /** Rings the doorbell whether or not the device wants it. */
   async notify(queue: number): Promise<void> {
-    await this.write(reg.MMIO_QUEUE_NOTIFY, queue);
+    const data = hasFeature(this.features, VIRTIO_F_NOTIFICATION_DATA) ? this.queues[queue].nextPosition : 0;
+    await this.write(reg.MMIO_QUEUE_NOTIFY, queue + data * 2 ** 16);
   }
 
   /** Rings it if the device wants it; whether it did. */

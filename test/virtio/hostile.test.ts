@@ -115,8 +115,10 @@ describe('a split queue', () => {
       index: 0,
       size: SIZE,
       ...areas,
+      packed: false,
       indirect: true,
       eventIdx: true,
+      inOrder: false,
       notifyOnEmpty: false,
       doorbell: 0,
     };

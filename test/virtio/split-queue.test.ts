@@ -42,8 +42,10 @@ function makeQueue({ size = 8, indirect = true, eventIdx = false, notifyOnEmpty 
       index: 1,
       size,
       ...driver.areas,
+      packed: false,
       indirect,
       eventIdx,
+      inOrder: false,
       notifyOnEmpty,
       position: { availIdx: start, usedIdx: start },
       doorbell: 0,
@@ -140,7 +142,7 @@ describe('the largest RAM', () => {
     top.reset(large.end - 4096);
     const driver = new MockQueue(top, { index: 0, size: 8 });
     const position = { availIdx: 0, usedIdx: 0 };
-    const features = { indirect: true, eventIdx: false, notifyOnEmpty: false };
+    const features = { packed: false, indirect: true, eventIdx: false, inOrder: false, notifyOnEmpty: false };
     const device = new SplitQueue({
       memory: large,
       slot: SLOT,

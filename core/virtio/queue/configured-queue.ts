@@ -3,7 +3,15 @@
  * RunningQueueConfig of it, from which an I/O worker makes a RunningQueue.
  */
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_NOTIFY_ON_EMPTY, hasFeature } from '../spec/features.ts';
+import {
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_IN_ORDER,
+  VIRTIO_F_NOTIFY_ON_EMPTY,
+  VIRTIO_F_RING_PACKED,
+  hasFeature,
+} from '../spec/features.ts';
+import { PVIRTQ_EVENT_ALIGN, PVIRTQ_EVENT_BYTES } from '../spec/packed-ring.ts';
 import {
   VIRTQ_AVAIL_ALIGN,
   VIRTQ_DESC_ALIGN,
@@ -14,6 +22,7 @@ import {
   usedRingBytes,
 } from '../spec/split-ring.ts';
 import type { QueueAreas } from '../spec/split-ring.ts';
+import { startPosition } from './running-queue.ts';
 import type { QueuePosition, RunningQueueConfig } from './running-queue.ts';
 
 /** Used ring alignment of a legacy driver that never writes QueueAlign: a page, as QEMU has it. */
@@ -38,7 +47,7 @@ class AddressRegister {
 export interface QueueSpec {
   /** e.g. "requestq", "receiveq(port0)". */
   readonly name: string;
-  /** QueueSizeMax; a power of 2. */
+  /** QueueSizeMax; a power of 2, up to VIRTQ_SIZE_MAX. */
   readonly maxSize: number;
 }
 
@@ -64,8 +73,8 @@ export class ConfiguredQueue {
   enabled = false;
   /** An I/O worker has it. */
   running = false;
-  /** Where it starts when it is next activated. */
-  position: QueuePosition = { availIdx: 0, usedIdx: 0 };
+  /** Where it goes on when it is next activated; null: it begins. */
+  position: QueuePosition | null = null;
 
   /** @param initialSize entries that a modern driver's queue has before it says how many; null for maxSize */
   constructor(index: number, { name, maxSize }: QueueSpec, legacy: boolean, initialSize: number | null = 0) {
@@ -93,7 +102,7 @@ export class ConfiguredQueue {
 
   /** A queue that was stopped begins anew when it is next activated. */
   restart(): void {
-    this.position = { availIdx: 0, usedIdx: 0 };
+    this.position = null;
   }
 
   /** Where the parts are, guest physical, unchecked. */
@@ -116,36 +125,48 @@ export class ConfiguredQueue {
     return { descriptorArea: this.descriptor.hex, driverArea: this.driver.hex, deviceArea: this.device.hex };
   }
 
-  /** Why the queue cannot run, in one line with the section of the rule; null when it can. */
-  problem(memory: GuestMemory): string | null {
+  /**
+   * Why the queue cannot run, in one line with the section of the rule; null when it can.
+   *
+   * @param features negotiated
+   */
+  problem(memory: GuestMemory, features: bigint): string | null {
     const { size, maxSize, align } = this;
     if (size === 0) return 'its size was never set (4.2.3.2)';
     if (size > maxSize) return `its size ${size} is more than QueueSizeMax ${maxSize} (4.2.2.2)`;
-    if (!isPowerOfTwo(size)) return `its size ${size} is not a power of 2 (2.7)`;
+    const packed = hasFeature(features, VIRTIO_F_RING_PACKED);
+    if (!packed && !isPowerOfTwo(size)) return `its size ${size} is not a power of 2 (2.7)`;
     if (this.legacy && !isPowerOfTwo(align)) return `its used ring alignment ${align} is not a power of 2 (4.2.4)`;
     const { descriptorArea, driverArea, deviceArea } = this.areas;
     const hex = this.areasHex;
+    const driver = packed
+      ? { bytes: PVIRTQ_EVENT_BYTES, align: PVIRTQ_EVENT_ALIGN }
+      : { bytes: availRingBytes(size), align: VIRTQ_AVAIL_ALIGN };
+    const device = packed
+      ? { bytes: PVIRTQ_EVENT_BYTES, align: PVIRTQ_EVENT_ALIGN }
+      : { bytes: usedRingBytes(size), align: VIRTQ_USED_ALIGN };
+    const descriptors = { bytes: descriptorTableBytes(size), align: VIRTQ_DESC_ALIGN };
+    const section = packed ? '2.8.10.1' : '2.7.1';
     return (
-      areaProblem(memory, 'descriptor area', descriptorArea, hex.descriptorArea, descriptorTableBytes(size), {
-        align: VIRTQ_DESC_ALIGN,
-      }) ??
-      areaProblem(memory, 'driver area', driverArea, hex.driverArea, availRingBytes(size), {
-        align: VIRTQ_AVAIL_ALIGN,
-      }) ??
-      areaProblem(memory, 'device area', deviceArea, hex.deviceArea, usedRingBytes(size), { align: VIRTQ_USED_ALIGN })
+      areaProblem(memory, 'descriptor area', descriptorArea, hex.descriptorArea, section, descriptors) ??
+      areaProblem(memory, 'driver area', driverArea, hex.driverArea, section, driver) ??
+      areaProblem(memory, 'device area', deviceArea, hex.deviceArea, section, device)
     );
   }
 
   /** For an I/O worker. Only when problem() is null. */
   runningConfig(features: bigint, doorbell: number): RunningQueueConfig {
+    const packed = hasFeature(features, VIRTIO_F_RING_PACKED);
     return {
       index: this.index,
       size: this.size,
       ...this.areas,
+      packed,
       indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
       eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
+      inOrder: hasFeature(features, VIRTIO_F_IN_ORDER),
       notifyOnEmpty: hasFeature(features, VIRTIO_F_NOTIFY_ON_EMPTY),
-      position: this.position,
+      position: this.position ?? startPosition(packed),
       doorbell,
     };
   }
@@ -156,10 +177,10 @@ function areaProblem(
   name: string,
   address: number,
   hex: string,
-  bytes: number,
-  { align }: { align: number },
+  section: string,
+  { bytes, align }: { bytes: number; align: number },
 ): string | null {
-  if (address % align !== 0) return `its ${name} ${hex} is not a multiple of ${align} (2.7.1)`;
+  if (address % align !== 0) return `its ${name} ${hex} is not a multiple of ${align} (${section})`;
   if (!memory.contains(address, bytes)) return `its ${name} [${hex}, +${bytes}) is not in guest RAM`;
   return null;
 }

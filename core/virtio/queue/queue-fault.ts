@@ -16,6 +16,7 @@ export const QUEUE_FAULTS = {
   'bad-indirect-table': { code: 12, section: '2.7.5.3' },
   'too-many-in-flight': { code: 13, section: '2.7.6' },
   'bad-request': { code: 14, section: '5' },
+  'partial-chain': { code: 15, section: '2.8.17' },
 } as const satisfies Record<string, { code: number; section: string }>;
 
 export type QueueFaultKind = keyof typeof QUEUE_FAULTS;

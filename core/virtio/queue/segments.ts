@@ -2,12 +2,20 @@
  * The buffers of one descriptor chain in one direction, validated. Offsets count through all of them as if they were one
  * buffer: the message framing is the driver's affair (virtio 1.3, section 2.7.4).
  */
+import { RAM_BASE } from '../../memory/guest-memory.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { RAM_OFFSET } from '../../worker/layout.ts';
 
 /** Segments a list has room for from the start; it doubles as needed. */
 const INITIAL_CAPACITY = 8;
 /** Up to here a byte loop beats making a view. */
 const SMALL_COPY = 32;
+
+/** A part of guest RAM: guest physical address and bytes. */
+export interface BufferRange {
+  address: number;
+  length: number;
+}
 
 export class Segments {
   readonly #buffer: SharedArrayBuffer;
@@ -54,6 +62,14 @@ export class Segments {
     lengths.set(this.#lengths);
     this.#starts = starts;
     this.#lengths = lengths;
+  }
+
+  /** Where they are in guest RAM. */
+  ranges(): BufferRange[] {
+    return Array.from({ length: this.#count }, (_, i) => ({
+      address: this.#starts[i] - RAM_OFFSET + RAM_BASE,
+      length: this.#lengths[i],
+    }));
   }
 
   /**

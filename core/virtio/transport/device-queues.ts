@@ -74,7 +74,7 @@ export class DeviceQueues {
   activate(queues: readonly ConfiguredQueue[], features: bigint): void {
     const { memory, slot, device, server, hot, failed } = this.#options;
     for (const queue of queues) {
-      const problem = queue.problem(memory);
+      const problem = queue.problem(memory, features);
       if (problem) return failed(`queue ${queue.index} (${queue.name}) cannot run: ${problem}`);
     }
     if (queues.length === 0) return;

@@ -68,6 +68,11 @@ export class HotWords {
     }
   }
 
+  /** What the driver last wrote to QueueNotify for a queue: its position in the upper half (section 2.9). */
+  notifyData(queue: number): number {
+    return this.#load(VQ_NOTIFY_DATA + 4 * queue) >>> 0;
+  }
+
   #word(offset: number): number {
     return (this.#base + offset) / 4;
   }

@@ -12,16 +12,8 @@ import type { IoErrorEvent } from '../backend/backend.ts';
 import type { QueueServer } from '../backend/queue-server.ts';
 import type { DeviceHost, VirtioDevice } from '../device.ts';
 import type { ConfiguredQueue } from '../queue/configured-queue.ts';
-import {
-  VIRTIO_F_ANY_LAYOUT,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_INDIRECT_DESC,
-  VIRTIO_F_NOTIFY_ON_EMPTY,
-  VIRTIO_F_RING_RESET,
-  VIRTIO_F_VERSION_1,
-  featureMask,
-  hasFeature,
-} from '../spec/features.ts';
+import { LEGACY_RING_FEATURES, MODERN_RING_FEATURES, ringFeatureBits } from '../queue/ring-features.ts';
+import { VIRTIO_F_RING_RESET, hasFeature } from '../spec/features.ts';
 import { STATUS_DEVICE_NEEDS_RESET, STATUS_DRIVER_OK, STATUS_FEATURES_OK } from '../spec/status.ts';
 import { DeviceQueues } from './device-queues.ts';
 import type { TransportKind } from './device-queues.ts';
@@ -30,20 +22,6 @@ import { featureProblem } from './feature-negotiation.ts';
 import { HotWords } from './hot-words.ts';
 import type { Interrupt, InterruptSpec } from './interrupt.ts';
 
-/** Bits of transport and rings that a modern driver may be offered. */
-export const MODERN_FEATURES = featureMask(
-  VIRTIO_F_INDIRECT_DESC,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_VERSION_1,
-  VIRTIO_F_RING_RESET,
-);
-/** The same for a legacy driver (section 6.3). */
-export const LEGACY_FEATURES = featureMask(
-  VIRTIO_F_NOTIFY_ON_EMPTY,
-  VIRTIO_F_ANY_LAYOUT,
-  VIRTIO_F_INDIRECT_DESC,
-  VIRTIO_F_EVENT_IDX,
-);
 /** A legacy driver has no more. */
 const LEGACY_WORD = 0xffff_ffffn;
 /** Feature words that there are: bits 0..63. */
@@ -55,7 +33,7 @@ export interface TransportOptions {
   slot: number;
   device: VirtioDevice;
   server: QueueServer;
-  /** Bits of transport and rings that are offered; those that a driver's interface does not know are left out. */
+  /** Bits of transport and rings that are offered; those that a driver's interface does not know are left out (ringFeatureBits). */
   ringFeatures?: bigint;
   /** Rules of the spec that the driver breaks, one line each. */
   note(message: string): void;
@@ -93,7 +71,7 @@ export abstract class VirtioTransport implements DeviceHost {
   #busy: Promise<void> | null = null;
 
   constructor(options: TransportOptions, kind: TransportKind) {
-    const { memory, slot, device, server, note, event, ringFeatures = MODERN_FEATURES | LEGACY_FEATURES } = options;
+    const { memory, slot, device, server, note, event, ringFeatures = ringFeatureBits() } = options;
     this.options = options;
     this.slot = slot;
     this.device = device;
@@ -126,8 +104,8 @@ export abstract class VirtioTransport implements DeviceHost {
   /** Bits of device and transport, as the driver's interface shows them. */
   get offered(): bigint {
     const { features } = this.device;
-    if (this.legacy) return (features | (this.#ringFeatures & LEGACY_FEATURES)) & LEGACY_WORD;
-    return features | (this.#ringFeatures & MODERN_FEATURES);
+    if (this.legacy) return (features | (this.#ringFeatures & LEGACY_RING_FEATURES)) & LEGACY_WORD;
+    return features | (this.#ringFeatures & MODERN_RING_FEATURES);
   }
 
   get status(): number {

@@ -147,6 +147,7 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
     queue.lastAvailIdx = queue.availIdx;
     queue.usedIdx = (queue.availIdx - inFlight) & 0xffff;
     queue.inFlight = inFlight;
+    queue.entries = { device: inFlight, driver: 0 };
     queue.usedEvent = (queue.usedIdx - 1) & 0xffff;
     queue.availEvent = queue.availIdx;
     queue.counters.popped += count;
@@ -200,6 +201,7 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
       queues[0].availIdx = 64;
       queues[0].inFlight = 64;
       queues[0].lastAvailIdx = 64;
+      queues[0].entries = { device: 64, driver: 0 };
       devices.push(
         device('console0', 'virtio-console', 3, 7 - devices.length, CONSOLE_FEATURES, queues, [
           ['cols', 0, 2, '80'],
@@ -369,6 +371,7 @@ function queue(index: number, name: string, size: number, address: number): Queu
     descriptorArea: hex(0),
     driverArea: hex(0x1000),
     deviceArea: hex(0x2000),
+    format: 'split',
     availIdx: 0,
     availFlags: 0,
     usedIdx: 0,
@@ -376,6 +379,9 @@ function queue(index: number, name: string, size: number, address: number): Queu
     usedEvent: 0,
     availEvent: 0,
     lastAvailIdx: 0,
+    wrap: null,
+    entries: { device: 0, driver: 0 },
+    notificationData: null,
     inFlight: 0,
     counters: { popped: 0, used: 0, notifications: 0, interrupts: 0, suppressed: 0 },
     error: null,
