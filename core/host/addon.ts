@@ -1,11 +1,12 @@
 /** The native addon as JavaScript sees it (native/src says what each function does), and how a thread loads it. */
 
 import { errorLine } from '../errors.ts';
+import type { FolderCalls } from './folder-calls.ts';
 
 /** What native/src/addon.cc must say of itself. */
-const API_VERSION = 2;
+const API_VERSION = 3;
 
-export interface NativeAddon {
+export interface NativeAddon extends FolderCalls {
   readonly apiVersion: number;
 
   pageSize(): number;

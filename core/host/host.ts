@@ -6,6 +6,7 @@
  * Calls throw errors shaped like node:fs's: `code` ("ENOSPC"), negative `errno`, `syscall`. What the host cannot do
  * throws `code` "ENOTSUP" with the capability's reason as its message.
  */
+import type { FolderCalls } from './folder-calls.ts';
 
 /** Something the host can do, or the reason (one line, for a person) why it cannot. */
 export type Capability = { available: true } | { available: false; reason: string };
@@ -152,7 +153,14 @@ export interface HostEvents {
   poll(entries: Int32Array, timeout: number): number;
 }
 
-export interface Host extends MemorySharing, HostFiles, HostEvents {
+/** Folders of the host, a step at a time and with no symbolic link followed (core/hostfs). */
+export interface HostFolders {
+  readonly folders: Capability;
+  /** @throws HostError ENOTSUP where there are none */
+  readonly folderCalls: FolderCalls;
+}
+
+export interface Host extends MemorySharing, HostFiles, HostEvents, HostFolders {
   /** Makes the same host in another thread. */
   readonly spec: HostSpec;
 }

@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 
 import { loadAddon } from './addon.ts';
 import type { NativeAddon } from './addon.ts';
+import type { FolderCalls } from './folder-calls.ts';
 import type { Capability, FileInfo, FileKind, Host, HostError, HostSpec } from './host.ts';
 import { deviceNumbers, parseLocks } from './proc.ts';
 
@@ -22,6 +23,7 @@ class NodeHost implements Host {
   readonly holes: Capability;
   readonly eventFds: Capability;
   readonly releaseGranularity: number;
+  readonly folders: Capability;
   readonly #addon: NativeAddon | null;
   readonly #reason: string;
 
@@ -35,6 +37,7 @@ class NodeHost implements Host {
     this.holes = capability;
     this.eventFds = capability;
     this.releaseGranularity = addon?.pageSize() ?? 0;
+    this.folders = capability;
   }
 
   #native(): NativeAddon {
@@ -172,6 +175,12 @@ class NodeHost implements Host {
       return [];
     }
     return parseLocks(text, file);
+  }
+
+  // ---- folders ------------------------------------------------------------------------------------------------------
+
+  get folderCalls(): FolderCalls {
+    return this.#native();
   }
 
   // ---- events -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 /** All virtio device types. */
 import type { VirtioDeviceType } from './device-type.ts';
+import { P9_TYPE } from './9p/type.ts';
 import { BALLOON_TYPE } from './balloon/type.ts';
 import { RNG_TYPE } from './rng/type.ts';
 
-export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [BALLOON_TYPE, RNG_TYPE];
+export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [P9_TYPE, BALLOON_TYPE, RNG_TYPE];

@@ -6,7 +6,7 @@
 namespace {
 
 /// Bumped with every change of a function's name or arguments; core/host/addon.ts refuses any other.
-constexpr int32_t kApiVersion = 2;
+constexpr int32_t kApiVersion = 3;
 
 /// A write beyond the limit on file sizes (ulimit -f) is to be an EFBIG for the disk it is about, and not the end of
 /// every VM in this process. A handler somebody has set is left alone.
@@ -26,7 +26,7 @@ NAPI_MODULE_INIT() {
   if (napi_create_int32(env, kApiVersion, &version) != napi_ok ||
       napi_set_named_property(env, exports, "apiVersion", version) != napi_ok ||
       !ringside::DefineMemory(env, exports) || !ringside::DefineFile(env, exports) ||
-      !ringside::DefineEvent(env, exports)) {
+      !ringside::DefineEvent(env, exports) || !ringside::DefineFolder(env, exports)) {
     napi_throw_error(env, nullptr, "the addon could not be set up");
     return nullptr;
   }

@@ -10,7 +10,7 @@
 
 namespace ringside {
 
-constexpr size_t kMaxArguments = 4;
+constexpr size_t kMaxArguments = 6;
 
 /// The arguments of one call from JavaScript. The first reader that finds something wrong throws a TypeError or
 /// RangeError in JavaScript and returns false; the function must then return at once.
@@ -57,5 +57,6 @@ napi_value Undefined(napi_env env);
 bool DefineMemory(napi_env env, napi_value exports);
 bool DefineFile(napi_env env, napi_value exports);
 bool DefineEvent(napi_env env, napi_value exports);
+bool DefineFolder(napi_env env, napi_value exports);
 
 }  // namespace ringside

@@ -1,5 +1,6 @@
 /** The back ends that our I/O workers have, by BackendInit.type. */
 import { createBalloonBackend } from '../balloon/backend.ts';
+import { createP9Backend } from '../9p/backend.ts';
 import { createBlkBackend } from '../blk/backend.ts';
 import { createConsoleBackend } from '../console/backend.ts';
 import { createRngBackend } from '../rng/backend.ts';
@@ -7,6 +8,7 @@ import type { BackendFactory } from './backend.ts';
 
 export const BACKENDS: Readonly<Record<string, BackendFactory>> = {
   'virtio-balloon': createBalloonBackend,
+  'virtio-9p': createP9Backend,
   'virtio-blk': createBlkBackend,
   'virtio-console': createConsoleBackend,
   'virtio-rng': createRngBackend,

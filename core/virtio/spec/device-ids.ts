@@ -5,3 +5,4 @@ export const VIRTIO_ID_BLOCK = 2;
 export const VIRTIO_ID_CONSOLE = 3;
 export const VIRTIO_ID_ENTROPY = 4;
 export const VIRTIO_ID_BALLOON = 5;
+export const VIRTIO_ID_9P = 9;
