@@ -28,6 +28,8 @@ export interface Board {
 export interface InitOptions {
   /** Feature bits to accept of those that are offered, besides VIRTIO_F_VERSION_1. Default: all that are offered. */
   features?: readonly number[];
+  /** Feature bits not to accept. */
+  without?: readonly number[];
   /** Entries of each queue. */
   queueSize?: number;
 }
@@ -39,6 +41,8 @@ export class MockDriver {
   queues: MockQueue[] = [];
   offered = 0n;
   features = 0n;
+  /** add() and submit() make indirect tables of what has several buffers. */
+  indirect = false;
   readonly #board: Board;
   readonly #base: number;
 
@@ -93,7 +97,7 @@ export class MockDriver {
   }
 
   /** Up to FEATURES_OK, or in legacy to where it would be. */
-  async negotiate({ features }: InitOptions = {}): Promise<void> {
+  async negotiate({ features, without = [] }: InitOptions = {}): Promise<void> {
     const legacy = (await this.version()) === reg.MMIO_VERSION_LEGACY;
     // Linux writes it when it finds the device, before the first reset, and never again.
     if (legacy) await this.write(reg.MMIO_GUEST_PAGE_SIZE, PAGE);
@@ -104,6 +108,7 @@ export class MockDriver {
     this.features = features
       ? this.offered & featureMask(...features, ...(legacy ? [] : [VIRTIO_F_VERSION_1]))
       : this.offered;
+    this.features &= ~featureMask(...without);
     await this.writeFeatures(this.features, legacy ? 1 : 2);
     if (!legacy) await this.addStatus(STATUS_FEATURES_OK);
   }
@@ -189,9 +194,22 @@ export class MockDriver {
     }
   }
 
+  /** Section 2.6.1: the queue is set up anew. */
+  async resetQueue(index: number, size: number): Promise<void> {
+    await this.write(reg.MMIO_QUEUE_SEL, index);
+    await this.write(reg.MMIO_QUEUE_RESET, 1);
+    while ((await this.read(reg.MMIO_QUEUE_RESET)) !== 0) await new Promise((resolve) => setImmediate(resolve));
+    this.queues[index] = await this.setUpQueue(index, size);
+  }
+
+  /** Makes a chain available, without telling the device; what a used buffer calls it. */
+  add(queue: MockQueue, buffers: readonly Buffer[]): number {
+    return this.indirect && buffers.length > 1 ? queue.addIndirect(buffers) : queue.add(buffers);
+  }
+
   /** Makes a chain available, tells the device, waits until it is used. */
   async submit(queue: MockQueue, buffers: readonly Buffer[]): Promise<UsedBuffer> {
-    queue.add(buffers);
+    this.add(queue, buffers);
     await this.kick(queue);
     return this.used(queue);
   }

@@ -1,0 +1,24 @@
+/** What a device type gives to the conformance suite (../conformance.test.ts) and to the fuzzer. */
+import type { VirtioDevice } from '../../../core/virtio/device.ts';
+import type { MockDriver } from '../../harness/mock-driver.ts';
+import type { VirtioBench } from '../../harness/virtio-bench.ts';
+
+export interface Exercised {
+  readonly device: VirtioDevice;
+  /**
+   * Real work on every queue, checked with expect(). Called again after resets of the device and of single queues, so
+   * it leaves no buffer with the device that it wants to see again. Buffers go through driver.submit() and driver.add(),
+   * which make indirect tables where the suite wants them.
+   */
+  work(driver: MockDriver): Promise<void>;
+  /** After the device is gone. */
+  close?(): void | Promise<void>;
+}
+
+export interface Exercise {
+  /** The base of the device type, e.g. "virtio-rng". */
+  readonly base: string;
+  /** False: no legacy interface. Default true. */
+  readonly legacy?: boolean;
+  make(bench: VirtioBench): Exercised | Promise<Exercised>;
+}

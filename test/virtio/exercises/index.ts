@@ -1,0 +1,8 @@
+/** The exercises of all device types: one line for each. */
+import { balloon } from './balloon.ts';
+import { blk } from './blk.ts';
+import { console } from './console.ts';
+import type { Exercise } from './exercise.ts';
+import { rng } from './rng.ts';
+
+export const EXERCISES: readonly Exercise[] = [balloon, blk, console, rng];
