@@ -72,6 +72,12 @@ export class ConfigSpace {
     for (let i = 0; i < field.size; i++) this.#bytes[offset + i] = Number((big >> BigInt(8 * i)) & 0xffn);
   }
 
+  /** Sets bytes from the device's side, of a part that no field describes: `source`, and zeroes up to `size`. */
+  setBytes(offset: number, size: number, source: Uint8Array): void {
+    this.#bytes.fill(0, offset, offset + size);
+    this.#bytes.set(source.subarray(0, size), offset);
+  }
+
   #field(offset: number): ConfigField {
     const field = this.fields.find((candidate) => candidate.offset === offset);
     if (!field) throw new RangeError(`no configuration field at ${offset}`);

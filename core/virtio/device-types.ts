@@ -2,6 +2,7 @@
 import type { VirtioDeviceType } from './device-type.ts';
 import { P9_TYPE } from './9p/type.ts';
 import { BALLOON_TYPE } from './balloon/type.ts';
+import { INPUT_TYPES } from './input/type.ts';
 import { RNG_TYPE } from './rng/type.ts';
 
-export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [P9_TYPE, BALLOON_TYPE, RNG_TYPE];
+export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [BALLOON_TYPE, ...INPUT_TYPES, P9_TYPE, RNG_TYPE];

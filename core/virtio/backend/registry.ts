@@ -3,6 +3,7 @@ import { createBalloonBackend } from '../balloon/backend.ts';
 import { createP9Backend } from '../9p/backend.ts';
 import { createBlkBackend } from '../blk/backend.ts';
 import { createConsoleBackend } from '../console/backend.ts';
+import { createInputBackend } from '../input/backend.ts';
 import { createRngBackend } from '../rng/backend.ts';
 import type { BackendFactory } from './backend.ts';
 
@@ -11,5 +12,6 @@ export const BACKENDS: Readonly<Record<string, BackendFactory>> = {
   'virtio-9p': createP9Backend,
   'virtio-blk': createBlkBackend,
   'virtio-console': createConsoleBackend,
+  'virtio-input': createInputBackend,
   'virtio-rng': createRngBackend,
 };

@@ -6,3 +6,4 @@ export const VIRTIO_ID_CONSOLE = 3;
 export const VIRTIO_ID_ENTROPY = 4;
 export const VIRTIO_ID_BALLOON = 5;
 export const VIRTIO_ID_9P = 9;
+export const VIRTIO_ID_INPUT = 18;
