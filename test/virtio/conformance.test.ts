@@ -17,11 +17,12 @@ import {
 } from '../../core/virtio/spec/features.ts';
 import { STATUS_DEVICE_NEEDS_RESET } from '../../core/virtio/spec/status.ts';
 import { VirtioBench } from '../harness/virtio-bench.ts';
+import { hostSpec, whyNoAddon } from '../native/addon.ts';
 import { EXERCISES } from './exercises/index.ts';
 
 const ALL_RING_FEATURES = ringFeatureBits({ packed: true, inOrder: true, notificationData: true });
 
-const bench = new VirtioBench();
+const bench = new VirtioBench(whyNoAddon ? {} : { host: hostSpec });
 afterEach(() => bench.clear());
 afterAll(() => bench.close());
 
@@ -63,7 +64,7 @@ it('has an exercise for each device type', () => {
   expect(VIRTIO_DEVICE_TYPES.map(({ base }) => base).filter((base) => !exercised.includes(base))).toEqual([]);
 });
 
-describe.each(EXERCISES)('$base', ({ make, legacy: hasLegacy = true }) => {
+describe.each(EXERCISES.filter(({ addon }) => !addon || !whyNoAddon))('$base', ({ make, legacy: hasLegacy = true }) => {
   describe.each(transports.filter(({ legacy }) => hasLegacy || !legacy))('over $transport', ({ legacy }) => {
     it.each(ringChoices(legacy))('works with rings $rings', async ({ without, indirect }) => {
       const { device, work, close } = await make(bench);

@@ -20,5 +20,7 @@ export interface Exercise {
   readonly base: string;
   /** False: no legacy interface. Default true. */
   readonly legacy?: boolean;
+  /** It needs the native addon. Default false. */
+  readonly addon?: boolean;
   make(bench: VirtioBench): Exercised | Promise<Exercised>;
 }

@@ -1,8 +1,9 @@
 /** The exercises of all device types: one line for each. */
+import { p9Share } from './9p.ts';
 import { balloon } from './balloon.ts';
 import { blk } from './blk.ts';
 import { console } from './console.ts';
 import type { Exercise } from './exercise.ts';
 import { rng } from './rng.ts';
 
-export const EXERCISES: readonly Exercise[] = [balloon, blk, console, rng];
+export const EXERCISES: readonly Exercise[] = [p9Share, balloon, blk, console, rng];
