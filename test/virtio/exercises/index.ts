@@ -4,6 +4,7 @@ import { balloon } from './balloon.ts';
 import { blk } from './blk.ts';
 import { console } from './console.ts';
 import type { Exercise } from './exercise.ts';
+import { keyboard, mouse, tablet } from './input.ts';
 import { rng } from './rng.ts';
 
-export const EXERCISES: readonly Exercise[] = [p9Share, balloon, blk, console, rng];
+export const EXERCISES: readonly Exercise[] = [p9Share, balloon, blk, console, keyboard, mouse, rng, tablet];
