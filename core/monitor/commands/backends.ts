@@ -1,0 +1,110 @@
+/** What is behind the devices: disks, character devices, I/O threads (qapi/block-core.json, char.json, misc.json). */
+import { bool, i64, list, nothing, object, oneOf, optional, str, u64 } from '../schema.ts';
+import { query } from './command.ts';
+
+const inserted = object('BlockDeviceInfo', {
+  file: str,
+  'node-name': optional(str),
+  ro: bool,
+  drv: str,
+  backing_file_depth: i64,
+  encrypted: bool,
+  detect_zeroes: oneOf('BlockdevDetectZeroesOptions', ['off', 'on', 'unmap']),
+  bps: i64,
+  bps_rd: i64,
+  bps_wr: i64,
+  iops: i64,
+  iops_rd: i64,
+  iops_wr: i64,
+  image: object('ImageInfo', {
+    filename: str,
+    format: str,
+    'virtual-size': u64,
+    'actual-size': optional(u64),
+    'dirty-flag': optional(bool),
+  }),
+  cache: object('BlockdevCacheInfo', { writeback: bool, direct: bool, 'no-flush': bool }),
+  write_threshold: i64,
+});
+
+export const BACKEND_COMMANDS = [
+  query('query-block', {
+    help: 'the disks',
+    args: nothing,
+    returns: list(
+      object('BlockInfo', {
+        device: str,
+        qdev: optional(str),
+        type: str,
+        removable: bool,
+        locked: bool,
+        inserted: optional(inserted),
+        'io-status': optional(oneOf('BlockDeviceIoStatus', ['ok', 'failed', 'nospace'])),
+      }),
+    ),
+    run: ({ target }) =>
+      target.blocks.map((block) => ({
+        'io-status': block.ioStatus,
+        device: block.device,
+        locked: false,
+        removable: false,
+        inserted: {
+          file: block.file,
+          'node-name': block.nodeName,
+          ro: block.readonly,
+          drv: block.format,
+          backing_file_depth: 0,
+          encrypted: false,
+          detect_zeroes: 'off' as const,
+          bps: 0,
+          bps_rd: 0,
+          bps_wr: 0,
+          iops: 0,
+          iops_rd: 0,
+          iops_wr: 0,
+          image: {
+            filename: block.file,
+            format: block.format,
+            'virtual-size': block.virtualSize,
+            'actual-size': block.actualSize,
+            'dirty-flag': false,
+          },
+          cache: { writeback: block.cache.writeback, direct: block.cache.direct, 'no-flush': block.cache.noFlush },
+          write_threshold: 0,
+        },
+        ...(block.qdev === null ? {} : { qdev: block.qdev }),
+        type: 'unknown',
+      })),
+  }),
+  query('query-chardev', {
+    help: 'the character devices',
+    args: nothing,
+    returns: list(object('ChardevInfo', { label: str, filename: str, 'frontend-open': bool })),
+    run: ({ target }) =>
+      target.chardevs.map(({ label, filename, frontendOpen }) => ({ label, filename, 'frontend-open': frontendOpen })),
+  }),
+  query('query-iothreads', {
+    help: 'the I/O threads',
+    args: nothing,
+    returns: list(
+      object('IOThreadInfo', {
+        id: str,
+        'thread-id': i64,
+        'poll-max-ns': i64,
+        'poll-grow': i64,
+        'poll-shrink': i64,
+        'aio-max-batch': i64,
+      }),
+    ),
+    run: ({ target }) =>
+      target.iothreads.map(({ id, threadId }) => ({
+        id,
+        'thread-id': threadId,
+        // Polling is the worker's own business.
+        'poll-max-ns': 0,
+        'poll-grow': 0,
+        'poll-shrink': 0,
+        'aio-max-batch': 0,
+      })),
+  }),
+];

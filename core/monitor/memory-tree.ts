@@ -1,0 +1,135 @@
+/** "info mtree": the tree of memory regions, and the flat view that comes of it (system/memory.c of QEMU). */
+import type { AddressSpace, MemoryRegion } from './target.ts';
+
+const LAST = 2n ** 64n - 1n;
+const hex = (value: bigint): string => BigInt.asUintN(64, value).toString(16).padStart(16, '0');
+
+function shownKind({ kind }: MemoryRegion): string {
+  return kind === 'container' ? 'i/o' : kind;
+}
+
+function ownerOf(region: MemoryRegion, owners: boolean): string {
+  return owners && region.owner !== '' ? ` ${region.owner}` : '';
+}
+
+function treeLines(
+  region: MemoryRegion,
+  base: bigint,
+  depth: number,
+  owners: boolean,
+  aliased: Set<MemoryRegion>,
+): string {
+  const start = base + region.offset;
+  const end = start + region.size - 1n;
+  let what = region.name;
+  if (region.alias !== undefined) {
+    aliased.add(region.alias.target);
+    const { target, offset } = region.alias;
+    what = `alias ${region.name} @${target.name} ${hex(offset)}-${hex(offset + region.size - 1n)}`;
+  }
+  const indent = '  '.repeat(depth);
+  let text = `${indent}${hex(start)}-${hex(end > LAST ? LAST : end)} (prio ${region.priority}, ${shownKind(region)}): `;
+  text += `${what}${ownerOf(region, owners)}\n`;
+  // Highest priority first among those that overlap; otherwise by address.
+  const children = [...region.children].sort((a, b) =>
+    a.offset < b.offset ? -1 : a.offset > b.offset ? 1 : b.priority - a.priority,
+  );
+  for (const child of children) text += treeLines(child, start, depth + 1, owners, aliased);
+  return text;
+}
+
+/** @param owners -o */
+export function memoryTree(spaces: readonly AddressSpace[], owners: boolean): string {
+  const aliased = new Set<MemoryRegion>();
+  let text = '';
+  for (const { name, root } of spaces) {
+    text += `address-space: ${name}\n`;
+    if (root !== null) text += `${treeLines(root, 0n, 1, owners, aliased)}\n`;
+  }
+  // A set that grows while it is walked is walked to its end.
+  for (const region of aliased) {
+    text += `memory-region: ${region.name}\n${treeLines(region, 0n, 1, owners, aliased)}\n`;
+  }
+  return text;
+}
+
+export interface FlatRange {
+  /** Both inclusive. */
+  start: bigint;
+  end: bigint;
+  region: MemoryRegion;
+  /** Of `start` in the region. */
+  offset: bigint;
+}
+
+/** What an access reaches, address by address. */
+export function flatView(root: MemoryRegion): FlatRange[] {
+  const ranges: FlatRange[] = [];
+  render(ranges, root, 0n, 0n, LAST, 0);
+  return ranges;
+}
+
+/** Regions inside regions, aliases of aliases: more is a mistake. */
+const DEPTH = 32;
+
+/** Adds what of a region is in [low, high] and not hidden by what is there already. `base`: where offset 0 of its parent is. */
+function render(
+  ranges: FlatRange[],
+  region: MemoryRegion,
+  base: bigint,
+  low: bigint,
+  high: bigint,
+  depth: number,
+): void {
+  if (depth > DEPTH) return;
+  const start = base + region.offset;
+  const end = start + region.size - 1n;
+  const from = start > low ? start : low;
+  const to = end < high ? end : high;
+  if (from > to) return;
+  if (region.alias !== undefined) {
+    const { target, offset } = region.alias;
+    // Where the target would have to be for its byte `offset` to be at `start`.
+    render(ranges, target, start - offset - target.offset, from, to, depth + 1);
+    return;
+  }
+  for (const child of [...region.children].sort((a, b) => b.priority - a.priority)) {
+    render(ranges, child, start, from, to, depth + 1);
+  }
+  if (region.kind !== 'container') fill(ranges, region, start, from, to);
+}
+
+/** Puts the region into the holes of [from, to]. */
+function fill(ranges: FlatRange[], region: MemoryRegion, start: bigint, from: bigint, to: bigint): void {
+  let at = from;
+  for (let index = 0; index <= ranges.length && at <= to; index++) {
+    const next = ranges[index];
+    const holeEnd = next === undefined || next.start > to ? to : next.start - 1n;
+    if (next !== undefined && next.end < at) continue;
+    if (at <= holeEnd) ranges.splice(index, 0, { start: at, end: holeEnd, region, offset: at - start });
+    if (next === undefined) return;
+    at = next.end + 1n;
+    if (ranges[index] !== next) index++;
+  }
+}
+
+export function flatViews(spaces: readonly AddressSpace[], owners: boolean): string {
+  const byRoot = new Map<MemoryRegion | null, string[]>();
+  for (const { name, root } of spaces) byRoot.set(root, [...(byRoot.get(root) ?? []), name]);
+  let text = '';
+  let number = 0;
+  for (const [root, names] of byRoot) {
+    text += `FlatView #${number++}\n`;
+    for (const name of names) text += ` AS "${name}", root: ${root?.name ?? '(none)'}\n`;
+    text += ` Root memory region: ${root?.name ?? '(none)'}\n`;
+    const ranges = root === null ? [] : flatView(root);
+    if (ranges.length === 0) text += '  No rendered FlatView\n';
+    for (const { start, end, region, offset } of ranges) {
+      const at = offset === 0n ? '' : ` @${hex(offset)}`;
+      text += `  ${hex(start)}-${hex(end)} (prio ${region.priority}, ${shownKind(region)}): ${region.name}${at}`;
+      text += `${ownerOf(region, owners)}\n`;
+    }
+    text += '\n';
+  }
+  return text;
+}

@@ -1,0 +1,119 @@
+/** The monitor of a machine: any number of clients, QMP or HMP, on byte streams. */
+import type { Duplex } from 'node:stream';
+import type { CommandContext, QmpCommand, VersionInfo } from './commands/command.ts';
+import { QMP_COMMANDS } from './commands/table.ts';
+import { EVENT_PERIOD } from './events.ts';
+import type { EventName } from './events.ts';
+import { HmpInterpreter } from './hmp/interpreter.ts';
+import { HmpSession } from './hmp/session.ts';
+import type { Json } from './qmp/json.ts';
+import { QmpSession } from './qmp/session.ts';
+import type { MonitorTarget } from './target.ts';
+
+export interface MonitorOptions {
+  target: MonitorTarget;
+  version: VersionInfo;
+}
+
+export interface QmpOptions {
+  pretty?: boolean;
+}
+
+/** Characters that a command may print through human-monitor-command. */
+const HMP_TEXT_LIMIT = 16 * 2 ** 20;
+
+export class Monitor {
+  readonly #context: CommandContext;
+  readonly #commands: ReadonlyMap<string, QmpCommand>;
+  readonly #streams = new Set<Duplex>();
+  readonly #qmp = new Set<QmpSession>();
+  /** Events that wait for their second to end: the last of each kind and subject. */
+  readonly #held = new Map<string, { timer: NodeJS.Timeout; event: Json | null }>();
+
+  constructor({ target, version }: MonitorOptions) {
+    this.#commands = new Map(QMP_COMMANDS.map((command) => [command.name, command]));
+    this.#context = {
+      target,
+      version,
+      commands: QMP_COMMANDS,
+      runHmp: (line, cpu) => this.#runHmp(line, cpu),
+    };
+    target.onEvent((name, data) => this.#event(name, data as Json));
+  }
+
+  /** Serves a client of QMP until the stream ends. */
+  qmp(stream: Duplex, { pretty = false }: QmpOptions = {}): void {
+    this.#adopt(stream);
+    const session = new QmpSession({ stream, context: this.#context, commands: this.#commands, pretty });
+    this.#qmp.add(session);
+    stream.once('close', () => this.#qmp.delete(session));
+  }
+
+  /** Serves a client of HMP until the stream ends. */
+  hmp(stream: Duplex): void {
+    this.#adopt(stream);
+    new HmpSession({ stream, context: this.#context });
+  }
+
+  /** Ends all clients once they have what they were sent. */
+  close(): void {
+    for (const { timer } of this.#held.values()) clearTimeout(timer);
+    this.#held.clear();
+    for (const stream of this.#streams) stream.end();
+  }
+
+  #adopt(stream: Duplex): void {
+    this.#streams.add(stream);
+    // A client that goes away is no error of ours.
+    stream.on('error', () => stream.destroy());
+    stream.on('end', () => stream.end());
+    stream.once('close', () => this.#streams.delete(stream));
+  }
+
+  async #runHmp(line: string, cpu: number): Promise<string> {
+    let text = '';
+    const { target } = this.#context;
+    const index = target.cpus.some((candidate) => candidate.index === cpu) ? cpu : 0;
+    const interpreter = new HmpInterpreter(this.#context, { cpu: index, format: null, history: [] });
+    await interpreter.execute(line, (part) => {
+      if (text.length < HMP_TEXT_LIMIT) text += part.replaceAll('\n', '\r\n');
+    });
+    return text;
+  }
+
+  #event(name: EventName, data: Json): void {
+    const now = Date.now();
+    const hasData = typeof data === 'object' && data !== null && Object.keys(data).length > 0;
+    const event: Json = {
+      timestamp: { seconds: Math.floor(now / 1000), microseconds: (now % 1000) * 1000 },
+      event: name,
+      ...(hasData ? { data } : {}),
+    };
+    const period = EVENT_PERIOD[name];
+    if (period === undefined) return this.#broadcast(event);
+    const subject = `${name} ${hasData && 'id' in data ? String((data as { id: Json }).id) : ''}`;
+    const held = this.#held.get(subject);
+    if (held !== undefined) {
+      held.event = event;
+      return;
+    }
+    this.#broadcast(event);
+    this.#hold(subject, period);
+  }
+
+  #hold(subject: string, period: number): void {
+    const timer = setTimeout(() => {
+      const event = this.#held.get(subject)?.event ?? null;
+      this.#held.delete(subject);
+      if (event === null) return;
+      this.#broadcast(event);
+      this.#hold(subject, period);
+    }, period);
+    timer.unref();
+    this.#held.set(subject, { timer, event: null });
+  }
+
+  #broadcast(event: Json): void {
+    for (const session of this.#qmp) session.event(event);
+  }
+}

@@ -1,0 +1,355 @@
+/**
+ * What the monitor needs of a machine. core/machine/monitor-target.ts gives it for a Machine; tests have a double. Numbers
+ * and addresses that a guest chooses are bigint where they may have 64 bits.
+ *
+ * Whatever a machine does not have is null or an empty list, and the commands say so; methods that fail throw a
+ * MonitorError or a RingsideError.
+ */
+import type { PropertySpec } from '../qom/property.ts';
+import type { FeatureInfo } from '../virtio/spec/features.ts';
+import type { EventName, EventData } from './events.ts';
+import type { Json } from './qmp/json.ts';
+
+/** QEMU's RunState, as far as there are such states here. */
+export const RUN_STATES = ['prelaunch', 'running', 'paused', 'io-error', 'shutdown', 'internal-error'] as const;
+export type RunState = (typeof RUN_STATES)[number];
+
+export interface MonitorTarget {
+  /** -name; null without. */
+  readonly name: string | null;
+  /** Guest RAM, bytes. */
+  readonly ramSize: number;
+  readonly runState: RunState;
+  readonly machine: MachineInfo;
+
+  stop(): Promise<void>;
+  cont(): Promise<void>;
+  reset(): Promise<void>;
+  /** Asks the guest to shut down. */
+  powerdown(): Promise<void>;
+  /** Ends the machine. Does not wait for the end. */
+  quit(): void;
+
+  onEvent(listener: <N extends EventName>(name: N, data: EventData<N>) => void): void;
+
+  readonly cpus: readonly CpuInfo[];
+  /** Runs `look` while no hart executes guest code; the run state stays what it is. */
+  halted<T>(look: () => T): Promise<T>;
+  /** Exact only inside of halted(). */
+  hart(index: number): HartRegisters;
+  /**
+   * Bytes of RAM or ROM at a guest physical address; null where there is neither. Device registers are not memory: looking
+   * must not change anything.
+   */
+  readMemory(address: bigint, length: number): Uint8Array | null;
+
+  readonly iothreads: readonly IoThreadInfo[];
+  readonly blocks: readonly BlockInfo[];
+  readonly chardevs: readonly ChardevInfo[];
+  readonly nets: readonly NetInfo[];
+  readonly roms: readonly RomInfo[];
+  /** One line for each interrupt that has come, or an empty list: "info irq". */
+  readonly interrupts: readonly string[];
+  /** All virtio devices, the latest first, as QEMU lists them. */
+  readonly virtio: readonly VirtioInfo[];
+  /** The PCI buses; null on a machine without. */
+  readonly pci: readonly PciBusInfo[] | null;
+  /** The buses of the machine and what sits on them, from the main system bus on. */
+  readonly busTree: BusNode;
+  readonly addressSpaces: readonly AddressSpace[];
+  readonly balloon: BalloonControl | null;
+
+  readonly qom: QomView;
+  /** @throws MonitorError, RingsideError */
+  addDevice(driver: string, properties: Record<string, Json>): Promise<void>;
+  /** Resolves when the request has been made: the guest may have to agree (DEVICE_DELETED tells). */
+  removeDevice(id: string): Promise<void>;
+  addObject(type: string, id: string, properties: Record<string, Json>): Promise<void>;
+  removeObject(id: string): Promise<void>;
+  addNetdev(type: string, id: string, properties: Record<string, Json>): Promise<void>;
+  removeNetdev(id: string): Promise<void>;
+  addChardev(id: string, backend: { type: string; data: Record<string, Json> }): Promise<{ pty?: string }>;
+  removeChardev(id: string): Promise<void>;
+  sendBreak(id: string): Promise<void>;
+  setLink(name: string, up: boolean): Promise<void>;
+
+  readonly trace: TraceControl;
+}
+
+export interface MachineInfo {
+  /** The machine type, e.g. "virt". */
+  readonly type: string;
+  readonly cpuType: string;
+  readonly maxCpus: number;
+  readonly ramId: string;
+}
+
+export interface CpuInfo {
+  readonly index: number;
+  /** Of the thread that executes it. */
+  readonly threadId: number;
+  readonly qomPath: string;
+}
+
+/** A hart's registers, in the order in which "info registers" prints them. */
+export interface HartRegisters {
+  readonly pc: bigint;
+  /** 0 U, 1 S, 3 M. */
+  readonly privilege: number;
+  /** By name, e.g. mstatus. */
+  readonly csrs: ReadonlyMap<string, bigint>;
+  readonly x: readonly bigint[];
+  readonly f: readonly bigint[];
+}
+
+export interface IoThreadInfo {
+  readonly id: string;
+  readonly threadId: number;
+}
+
+export interface BlockInfo {
+  /** The drive's id. */
+  readonly device: string;
+  readonly nodeName: string;
+  readonly file: string;
+  readonly format: string;
+  /** Bytes. */
+  readonly virtualSize: number;
+  /** Bytes on the host's disk. */
+  readonly actualSize: number;
+  readonly readonly: boolean;
+  /** The device that has it, by id or path; null without. */
+  readonly qdev: string | null;
+  readonly ioStatus: 'ok' | 'failed' | 'nospace';
+  readonly cache: { readonly writeback: boolean; readonly direct: boolean; readonly noFlush: boolean };
+}
+
+export interface ChardevInfo {
+  readonly label: string;
+  readonly filename: string;
+  /** Whether a device's driver has it open. */
+  readonly frontendOpen: boolean;
+}
+
+export interface NetInfo {
+  readonly name: string;
+  /** As in "info network", e.g. "index=0,type=nic,model=virtio-net-device,macaddr=52:54:00:12:34:56". */
+  readonly description: string;
+  /** Back ends of it, printed below. */
+  readonly peer: { readonly name: string; readonly description: string } | null;
+}
+
+export interface RomInfo {
+  readonly name: string;
+  readonly address: bigint;
+  readonly size: number;
+  readonly memory: 'rom' | 'ram';
+}
+
+export interface VirtioInfo {
+  /** QOM path of the virtio device (for PCI: .../virtio-backend). */
+  readonly path: string;
+  /** e.g. "virtio-blk". */
+  readonly name: string;
+  readonly deviceId: number;
+  /** Of the bus that the device itself makes, e.g. a SCSI bus; null without. */
+  readonly busName: string | null;
+  /** Bits of the device type, named. */
+  readonly featureInfo: readonly FeatureInfo[];
+  readonly hostFeatures: bigint;
+  readonly guestFeatures: bigint;
+  readonly status: number;
+  readonly isr: number;
+  readonly queueSel: number;
+  /** The device waits for a reset after an error; and the error, also when feature negotiation failed. */
+  readonly broken: boolean;
+  readonly error: string | null;
+  readonly started: boolean;
+  /** ioeventfd, guest notifier masks: as the transport has them. */
+  readonly useGuestNotifierMask: boolean;
+  readonly legacyCheckDisabled: boolean;
+  readonly queues: readonly VirtioQueueInfo[];
+  /**
+   * A queue's ring as it stands in guest memory.
+   *
+   * @param slot of the available ring, or of the descriptor ring of a packed queue; null: the next that the device will take
+   */
+  inspect(queue: number, slot: number | null): RingElement;
+}
+
+export interface VirtioQueueInfo {
+  readonly index: number;
+  readonly name: string;
+  /** 0: not set up. */
+  readonly size: number;
+  readonly maxSize: number;
+  readonly desc: bigint;
+  readonly driver: bigint;
+  readonly device: bigint;
+  readonly inUse: number;
+  readonly usedIdx: number;
+  readonly lastAvailIdx: number;
+  /** What the driver has written; null when it cannot be looked at. */
+  readonly availIdx: number | null;
+  readonly signalledUsed: number;
+  readonly signalledUsedValid: boolean;
+  readonly packed: boolean;
+  readonly error: string | null;
+}
+
+/** One slot of a ring, read with its buffers in the order of the chain. */
+export interface RingElement {
+  readonly packed: boolean;
+  /** Of the available ring; packed: of the descriptor ring. */
+  readonly slot: number;
+  /** Index of the chain's first descriptor (split) or its buffer id (packed); null: the slot holds nothing of meaning. */
+  readonly head: number | null;
+  /**
+   * available: the driver has made it available and the device has not taken it. in-flight: the device has it. free: neither,
+   * what stands in memory is left over.
+   */
+  readonly state: 'available' | 'in-flight' | 'free';
+  /** Of a live slot; those of an indirect table stand in the place of the descriptor that refers to it. */
+  readonly descriptors: readonly RingDescriptor[];
+  /** The ring's words; idx and event are null for packed rings, whose flags are those of the event suppression areas. */
+  readonly avail: { readonly flags: number; readonly idx: number | null; readonly event: number | null };
+  readonly used: { readonly flags: number; readonly idx: number | null; readonly event: number | null };
+  /** Packed: the wrap counters. */
+  readonly wrap: { readonly driver: boolean; readonly device: boolean } | null;
+  /** What the driver did wrong in this chain. */
+  readonly problem: string | null;
+}
+export interface RingDescriptor {
+  readonly index: number;
+  readonly indirect: boolean;
+  readonly address: bigint;
+  readonly length: number;
+  /** QEMU's names: next, write, indirect, avail, used. */
+  readonly flags: readonly string[];
+}
+
+export interface PciBusInfo {
+  readonly bus: number;
+  readonly devices: readonly PciDeviceInfo[];
+}
+export interface PciDeviceInfo {
+  readonly bus: number;
+  readonly slot: number;
+  readonly function: number;
+  /** class << 8 | subclass. */
+  readonly classCode: number;
+  readonly vendor: number;
+  readonly device: number;
+  readonly subsystemVendor: number | null;
+  readonly subsystem: number | null;
+  /** The line, once the guest has set it; null without a pin. */
+  readonly irq: number | null;
+  /** 0 none, 1 INTA. */
+  readonly irqPin: number;
+  readonly qdevId: string;
+  readonly regions: readonly PciRegionInfo[];
+  readonly bridge: PciBridgeInfo | null;
+}
+export interface PciRegionInfo {
+  readonly bar: number;
+  readonly type: 'io' | 'memory';
+  /** All ones: not mapped. */
+  readonly address: bigint;
+  readonly size: bigint;
+  readonly prefetch: boolean;
+  readonly mem64: boolean;
+}
+export interface PciBridgeInfo {
+  readonly primary: number;
+  readonly secondary: number;
+  readonly subordinate: number;
+  readonly io: { readonly base: bigint; readonly limit: bigint };
+  readonly memory: { readonly base: bigint; readonly limit: bigint };
+  readonly prefetchable: { readonly base: bigint; readonly limit: bigint };
+  readonly devices: readonly PciDeviceInfo[];
+}
+
+/** "info qtree". */
+export interface BusNode {
+  readonly name: string;
+  readonly type: string;
+  readonly devices: readonly DeviceNode[];
+}
+export interface DeviceNode {
+  readonly driver: string;
+  readonly id: string;
+  readonly gpio: readonly string[];
+  readonly properties: readonly { readonly name: string; readonly value: Json; readonly kind: PropertySpec['kind'] }[];
+  /** Lines of the bus that it sits on, e.g. "class Host bridge, addr 00:00.0, ...". */
+  readonly busLines: readonly string[];
+  readonly mmio: readonly { readonly address: bigint; readonly size: bigint }[];
+  readonly buses: readonly BusNode[];
+}
+
+/** "info mtree". */
+export interface AddressSpace {
+  readonly name: string;
+  readonly root: MemoryRegion | null;
+}
+export interface MemoryRegion {
+  readonly name: string;
+  /** Relative to the region that it is in. */
+  readonly offset: bigint;
+  /** Bytes, up to 2^64. */
+  readonly size: bigint;
+  readonly priority: number;
+  readonly kind: 'i/o' | 'ram' | 'rom' | 'romd' | 'container';
+  /** e.g. "owner:{dev id=disk0}"; "" without. */
+  readonly owner: string;
+  readonly alias?: { readonly target: MemoryRegion; readonly offset: bigint };
+  readonly children: readonly MemoryRegion[];
+}
+
+export interface BalloonControl {
+  /** Bytes that the guest has. */
+  readonly actual: number;
+  setTarget(bytes: number): Promise<void>;
+}
+
+/** The object tree and the types (QOM). */
+export interface QomView {
+  /** By path, absolute or partial; 'ambiguous' when a partial path fits several. */
+  find(path: string): QomObject | 'ambiguous' | null;
+  types(): readonly QomType[];
+}
+export interface QomObject {
+  readonly path: string;
+  readonly type: string;
+  /** Sorted by name. */
+  readonly children: readonly { readonly name: string; readonly object: QomObject }[];
+  properties(): readonly { readonly name: string; readonly type: string }[];
+  /** @throws MonitorError when there is none of the name */
+  get(property: string): Json;
+  /** @throws MonitorError */
+  set(property: string, value: Json): Promise<void>;
+}
+export interface QomType {
+  readonly name: string;
+  /** null: the root of all types. */
+  readonly parent: string | null;
+  readonly abstract: boolean;
+  readonly description: string | null;
+  /** For devices that a user can have. */
+  readonly device: { readonly bus: string | null; readonly category: string; readonly userCreatable: boolean } | null;
+  /** With those of its parents. */
+  properties(): readonly QomTypeProperty[];
+}
+export interface QomTypeProperty {
+  readonly name: string;
+  /** QEMU's name of it, e.g. "uint32". */
+  readonly type: string;
+  readonly description: string | null;
+  /** undefined: it has none. */
+  readonly default?: Json;
+}
+
+export interface TraceControl {
+  readonly events: readonly { readonly name: string; readonly enabled: boolean }[];
+  /** Only for a name of `events`. */
+  set(name: string, enabled: boolean): void;
+}
