@@ -10,9 +10,15 @@ function wholeNumber(least: number, most: number) {
   return z.number({ error }).int(error).min(least, error).max(most, error);
 }
 
+const id = z
+  .string()
+  .regex(/^[A-Za-z][A-Za-z0-9._-]{0,63}$/, 'must be a letter, then letters, digits, ".", "_" or "-"');
+
 export const driveConfig = z.strictObject({
-  /** Device id, unique in the machine: [A-Za-z][A-Za-z0-9._-]*. */
-  id: z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,63}$/, 'must be a letter, then letters, digits, ".", "_" or "-"'),
+  /** Drive and, with if=virtio, device id, unique in the machine: [A-Za-z][A-Za-z0-9._-]*. */
+  id,
+  /** virtio: a virtio-blk-device of its own; none: for a device that names it (drive=ID). */
+  if: z.enum(['virtio', 'none'], { error: 'must be virtio or none' }).optional(),
   /** Host path of the image. */
   file: z.string({ error: 'must be the path of an image' }).min(1, 'must be the path of an image'),
   format: z.literal('raw', { error: 'must be raw' }).default('raw'),
@@ -32,6 +38,32 @@ export const driveConfig = z.strictObject({
   slot: wholeNumber(0, 7).optional(),
 });
 export type DriveConfig = z.infer<typeof driveConfig>;
+
+/** A property: JSON of its kind, or text as on a command line. Which there are is up to the type. */
+const propertyInput = z.union(
+  [z.string(), z.number(), z.boolean(), z.null(), z.array(z.union([z.string(), z.number(), z.boolean()]))],
+  { error: 'must be text, a number, true, false, null or a list' },
+);
+
+/** QEMU's -device: `bus` is the name of a bus, everything else is a property of the type `driver`. */
+export const deviceConfig = z
+  .object({
+    driver: z.string({ error: 'must be the name of a device type' }),
+    id: id.optional(),
+    bus: z.string({ error: 'must be the name of a bus' }).optional(),
+  })
+  .catchall(propertyInput);
+export type DeviceConfig = z.infer<typeof deviceConfig>;
+
+/** QEMU's -object, -chardev, -netdev and -fsdev: everything else is a property of the type. */
+export const backendConfig = z
+  .object({ type: z.string({ error: 'must be the name of a type' }), id })
+  .catchall(propertyInput);
+export type BackendConfig = z.infer<typeof backendConfig>;
+
+/** QEMU's -global. */
+export const globalConfig = z.strictObject({ driver: z.string(), property: z.string(), value: z.string() });
+export type GlobalConfig = z.infer<typeof globalConfig>;
 
 export const machineConfig = z.strictObject({
   /** Guest RAM, bytes, a multiple of 1 MiB. */
@@ -53,9 +85,16 @@ export const machineConfig = z.strictObject({
   /** Folder in which the translator keeps what it has found, so that a kernel seen before starts faster; null: nowhere. */
   jitCache: z.string().min(1, 'must be the path of a folder').nullable().default(null),
   drives: z.array(driveConfig).default([]),
-  /** A virtio-console device (hvc0). */
+  /** They come before those that `drives`, `console` and `rng` stand for. */
+  devices: z.array(deviceConfig).default([]),
+  objects: z.array(backendConfig).default([]),
+  chardevs: z.array(backendConfig).default([]),
+  netdevs: z.array(backendConfig).default([]),
+  fsdevs: z.array(backendConfig).default([]),
+  globals: z.array(globalConfig).default([]),
+  /** A virtio-serial device with a console (hvc0), called console0. */
   console: z.boolean().default(true),
-  /** A virtio-rng device. */
+  /** A virtio-rng device, called rng0. */
   rng: z.boolean().default(true),
   /** All virtio-mmio devices speak version 1 (QEMU: -global virtio-mmio.force-legacy=true). */
   forceLegacy: z.boolean().default(false),

@@ -146,3 +146,8 @@ export function outRingBase(index: number): number {
 export function inRingBase(index: number): number {
   return ringBase(index, RING_IN);
 }
+
+/** Empties both rings. Nothing may be using them. */
+export function resetChardevRings(buffer: SharedArrayBuffer, index: number): void {
+  for (const base of [outRingBase(index), inRingBase(index)]) new Int32Array(buffer, base, RING_DATA / 4).fill(0);
+}

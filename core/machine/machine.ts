@@ -7,7 +7,6 @@ import { EventEmitter } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { machineConfig } from '../api/machine.ts';
 import type { MachineConfig, MachineConfigInput, MachineExit, MachineSnapshot, MachineState } from '../api/machine.ts';
-import { Chardev } from '../chardev/chardev.ts';
 import { GoldfishRtc } from '../devices/goldfish-rtc.ts';
 import { SifiveTest } from '../devices/sifive-test.ts';
 import { engineModule, instantiateEngine, monotonicNow } from '../engine.ts';
@@ -19,10 +18,14 @@ import type { HostSpec } from '../host/host.ts';
 import { createHost } from '../host/node-host.ts';
 import { createMachineMemory } from '../memory/create.ts';
 import type { MachineMemory } from '../memory/create.ts';
+import type { QomObject } from '../qom/object.ts';
+import type { ObjectTree } from '../qom/tree.ts';
 import type { JitStatistics } from '../worker/jit-stats.ts';
 import * as L from '../worker/layout.ts';
-import { MachineConsole } from './console.ts';
+import { Chardevs } from './chardevs.ts';
+import type { MachineConsole } from './console.ts';
 import { ControlPage } from './control-page.ts';
+import type { BackendKind, DeviceDeleted, DeviceInput, PropertyInputs } from './object-model.ts';
 import { HartGroup } from './hart-group.ts';
 import type { JitOptions } from './hart-group.ts';
 import { hartSnapshots } from './hart-snapshot.ts';
@@ -52,13 +55,14 @@ interface MachineEvents {
   exit: [MachineExit];
   /** Something the user should know, one line. What is said before there is a listener waits for the first one. */
   message: [string];
+  /** A device, or a part of one, is gone from the tree (QEMU's DEVICE_DELETED). */
+  'device-deleted': [DeviceDeleted];
 }
 
 const NO_ADDON: HostSpec = { addon: { reason: 'the native addon was not asked for' } };
 
-/** Chardev numbers; the UART's is fixed in the engine. */
-const CHARDEV_SERIAL = 0;
-const CHARDEV_CONSOLE = 1;
+/** The UART's character device, which is the first: its place is fixed in the engine. */
+const SERIAL_ID = 'serial0';
 /** As QEMU's. */
 const RNG_SEED_BYTES = 32;
 /** How much of a segment tells it from others. */
@@ -70,14 +74,14 @@ const SERVICE_TURN = 2;
 
 export class Machine extends EventEmitter<MachineEvents> {
   readonly config: MachineConfig;
-  /** By name: serial0 (the UART), console0 (virtio-console). */
+  /** By id: serial0 (the UART), console0 (the console that the configuration's switch asks for), those of `chardevs`. */
   readonly chardevs: ReadonlyMap<string, MachineConsole>;
 
   readonly #memory: MachineMemory;
   readonly #control: ControlPage;
   readonly #engine: Engine;
   readonly #plan: BootPlan;
-  readonly #chardevs: Chardev[];
+  readonly #chardevs: Chardevs;
   readonly #rtc: GoldfishRtc;
   readonly #test: SifiveTest;
   #harts!: HartGroup;
@@ -130,15 +134,9 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#plan = plan;
     const wasm = memory.guest.memory;
     this.#control = new ControlPage(wasm);
-    const serial = new Chardev({ memory: wasm, index: CHARDEV_SERIAL, wakeGuest: () => engine.uartPoll() });
-    this.#chardevs = [serial];
-    const consoles = new Map([['serial0', new MachineConsole(serial, () => engine.uartBreak())]]);
-    if (config.console) {
-      const hvc = new Chardev({ memory: wasm, index: CHARDEV_CONSOLE });
-      this.#chardevs.push(hvc);
-      consoles.set('console0', new MachineConsole(hvc));
-    }
-    this.chardevs = consoles;
+    this.#chardevs = new Chardevs(wasm);
+    this.#chardevs.open(SERIAL_ID, { wakeGuest: () => engine.uartPoll(), sendBreak: () => engine.uartBreak() });
+    this.chardevs = this.#chardevs.consoles;
     this.#rtc = new GoldfishRtc({ setIrq: (level) => engine.plicSetLevel(RTC_IRQ, level ? 1 : 0) });
     this.#test = new SifiveTest({ onExit: (exit, code) => this.#guestExit(exit, code) });
   }
@@ -157,9 +155,10 @@ export class Machine extends EventEmitter<MachineEvents> {
       module,
       host,
       engine: this.#engine,
-      chardev: this.#chardevs[CHARDEV_CONSOLE] ?? null,
+      chardevs: this.#chardevs,
       onMessage: (text) => this.#say(text),
       onStop: (reason) => this.#stopFor(reason),
+      onDeviceDeleted: (device) => this.emit('device-deleted', device),
     });
     this.#harts = await HartGroup.create({
       control,
@@ -174,7 +173,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       devices: { read: (a, s) => this.#read(a, s), write: (a, s, v) => this.#write(a, s, v) },
       onCrash: (error) => this.#crash(error),
     });
-    for (const warning of [...this.#memory.warnings, ...this.#peripherals.warnings]) this.#say(warning);
+    for (const warning of this.#memory.warnings) this.#say(warning);
   }
 
   /** Puts RAM, boot ROM, board devices and harts into their power-on state. No hart runs. */
@@ -380,12 +379,13 @@ export class Machine extends EventEmitter<MachineEvents> {
     if (this.#runningSince !== null) this.#ran += monotonicNow() - this.#runningSince;
     this.#runningSince = null;
     await harts?.end();
+    this.#chardevs.keep();
     await peripherals?.close();
     this.#rtc.dispose();
     this.#serviceStopped = true;
     this.#control.bump(L.CONTROL_BASE + L.CTL_ATTENTION);
     // What the guest wrote last is still in the rings.
-    for (const chardev of this.#chardevs) chardev.drain();
+    this.#chardevs.drain();
     this.#memory.close();
   }
 
@@ -415,7 +415,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   #service(): void {
-    for (const chardev of this.#chardevs) chardev.drain();
+    this.#chardevs.drain();
     (this.#harts as HartGroup | undefined)?.service();
     const exit = this.#control.load(L.CONTROL_BASE + L.CTL_EXIT);
     if (exit !== L.EXIT_NONE) {
@@ -440,6 +440,41 @@ export class Machine extends EventEmitter<MachineEvents> {
     if (address >= TEST_PHYS && address < TEST_PHYS + TEST_SIZE) this.#test.write(address - TEST_PHYS, size, low);
     else if (address >= RTC_PHYS && address < RTC_PHYS + RTC_SIZE) this.#rtc.write(address - RTC_PHYS, size, low);
     else throw new RangeError('nothing is there');
+  }
+
+  // ---- its objects ----------------------------------------------------------------------------------------------
+
+  /** The tree of its objects: for qom-list, qom-get, qom-set and what shows devices. */
+  get qom(): ObjectTree {
+    return this.#peripherals.model.tree;
+  }
+
+  /**
+   * device_add: resolves when the device is plugged in; the guest finds it as its bus has it.
+   *
+   * @throws RingsideError; nothing is left then
+   */
+  deviceAdd(device: DeviceInput): Promise<QomObject> {
+    return this.#enqueue(() => this.#peripherals.model.addDevice(device, { hotplugged: true }));
+  }
+
+  /**
+   * device_del, by id or path: asks the guest to let go of it. Event 'device-deleted' says when it has.
+   *
+   * @throws RingsideError
+   */
+  deviceDel(name: string): Promise<void> {
+    return this.#enqueue(() => this.#peripherals.model.requestRemoval(name));
+  }
+
+  /** object_add, chardev-add, netdev_add, ... @throws RingsideError; nothing is left then */
+  objectAdd(kind: BackendKind, type: string, id: string, properties: PropertyInputs = {}): Promise<QomObject> {
+    return this.#enqueue(() => this.#peripherals.model.addBackend(kind, type, id, properties));
+  }
+
+  /** object_del, chardev-remove, netdev_del, ... @throws RingsideError 'not-found', 'in-use' */
+  objectDel(kind: BackendKind, id: string): Promise<void> {
+    return this.#enqueue(() => this.#peripherals.model.removeBackend(kind, id));
   }
 
   // ---- what it shows -------------------------------------------------------------------------------------------

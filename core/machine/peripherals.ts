@@ -1,23 +1,24 @@
-/** The machine's virtio devices, the workers that serve them and the disks behind them. */
-import type { MachineConfig, VirtioDeviceSnapshot } from '../api/machine.ts';
-import { openDisk } from '../block/open.ts';
-import type { OpenDisk } from '../block/open.ts';
-import type { Chardev } from '../chardev/chardev.ts';
+/** The machine's devices and what is behind them: the object model, filled from the configuration, and its I/O workers. */
+import type { BackendConfig, DriveConfig, MachineConfig, VirtioDeviceSnapshot } from '../api/machine.ts';
 import type { Engine } from '../engine.ts';
-import { errorLine, RingsideError } from '../errors.ts';
+import { RingsideError } from '../errors.ts';
 import type { HostSpec } from '../host/host.ts';
 import { createHost } from '../host/node-host.ts';
 import { interruptSink } from '../irqchip/interrupt-sink.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { IoErrorEvent } from '../virtio/backend/backend.ts';
-import { BlkDevice } from '../virtio/blk/device.ts';
-import { ConsoleDevice } from '../virtio/console/device.ts';
 import { VirtioMmioBus } from '../virtio/mmio-bus.ts';
-import { RngDevice } from '../virtio/rng/device.ts';
-import { IoThreadHandle } from '../worker/iothread-handle.ts';
+import { virtioInstance } from '../virtio/proxy.ts';
+import { deviceSnapshot } from '../virtio/snapshot.ts';
+import { buildBoard } from './board.ts';
+import type { Chardevs } from './chardevs.ts';
+import { IoWorkers } from './io-workers.ts';
+import { ObjectModel } from './object-model.ts';
+import type { DeviceDeleted, DeviceInput } from './object-model.ts';
+import { machineTypes } from './types.ts';
 import { VIRTIO_SLOTS } from './virt-map.ts';
 
-/** Ids of the devices that are no drives. */
+/** Ids of the devices that the configuration asks for by a switch. */
 const CONSOLE_ID = 'console0';
 const RNG_ID = 'rng0';
 
@@ -29,19 +30,23 @@ export interface PeripheralsOptions {
   host: HostSpec;
   /** The control thread's instance. */
   engine: Engine;
-  /** Behind virtio-console; null when there is none. */
-  chardev: Chardev | null;
+  chardevs: Chardevs;
   /** Something the user should know, one line. */
   onMessage: (text: string) => void;
   /** The VM must be paused, and why. */
   onStop: (reason: string) => void;
+  onDeviceDeleted: (device: DeviceDeleted) => void;
+}
+
+/** A device of the configuration. */
+interface Wanted extends DeviceInput {
+  /** Virtio-mmio version 1 for its slot. */
+  readonly legacy?: boolean;
 }
 
 export class Peripherals {
-  /** What the user should know about the disks, one line each. */
-  readonly warnings: string[] = [];
-  readonly #disks: OpenDisk[] = [];
-  readonly #iothreads: IoThreadHandle[] = [];
+  readonly model: ObjectModel;
+  readonly #workers: IoWorkers;
   readonly #bus: VirtioMmioBus;
   readonly #o: PeripheralsOptions;
   /** Of an I/O worker that is gone, and with it the devices: only a reset of the app's VM brings them back. */
@@ -49,68 +54,89 @@ export class Peripherals {
 
   /** @throws RingsideError; nothing is left open then */
   static async create(options: PeripheralsOptions): Promise<Peripherals> {
-    const peripherals = new Peripherals(options);
+    const workers = new IoWorkers({
+      guest: options.guest.handle,
+      engine: options.module,
+      host: options.host,
+      onCrash: (error) => peripherals?.lost(error),
+    });
+    let peripherals: Peripherals | null = null;
     try {
+      peripherals = new Peripherals(options, workers);
       await peripherals.#plug();
       return peripherals;
     } catch (error) {
-      await peripherals.close();
+      await peripherals?.close();
+      await workers.close();
       throw error;
     }
   }
 
-  private constructor(options: PeripheralsOptions) {
+  private constructor(options: PeripheralsOptions, workers: IoWorkers) {
     this.#o = options;
-    const { guest, engine, module, host, config } = options;
-    this.#iothreads.push(
-      new IoThreadHandle({
-        guest: guest.handle,
-        index: 0,
-        engine: module,
-        host,
-        onCrash: (error) => this.#lost(error),
-      }),
-    );
+    this.#workers = workers;
+    const { guest, engine, host, config, chardevs, onMessage } = options;
     this.#bus = new VirtioMmioBus({
       memory: guest,
       engine: interruptSink(engine),
-      iothreads: this.#iothreads,
+      iothreads: [workers.main],
       legacy: config.forceLegacy,
-      onIoError: (device, event) => this.#ioError(device, event),
-      onNote: (device, message) => options.onMessage(`${device}: ${message}`),
+    });
+    const forceLegacy = { driver: 'virtio-mmio', property: 'force-legacy', value: 'on' };
+    this.model = new ObjectModel({
+      types: machineTypes(),
+      services: {
+        host: createHost(host),
+        memory: guest,
+        workers,
+        chardevs,
+        note: (device, message) => onMessage(`${device}: ${message}`),
+        ioError: (device, event) => this.#ioError(device, event),
+        warn: onMessage,
+      },
+      globals: [...(config.forceLegacy ? [forceLegacy] : []), ...config.globals],
+      onDeviceDeleted: options.onDeviceDeleted,
     });
   }
 
   async #plug(): Promise<void> {
-    const { config, chardev, host } = this.#o;
-    const own = [...(chardev === null ? [] : [CONSOLE_ID]), ...(config.rng ? [RNG_ID] : [])];
-    const wanted = config.drives.length + own.length;
-    if (wanted > VIRTIO_SLOTS) {
-      const remedy = 'Remove drives, the console or the rng.';
-      throw new RingsideError(
-        'too-large',
-        `the board has ${VIRTIO_SLOTS} virtio slots, and this VM wants ${wanted}. ${remedy}`,
-      );
+    const { config } = this.#o;
+    const { model } = this;
+    await buildBoard(model.tree, { harts: config.harts, mmio: this.#bus }, (device) => model.addBoardDevice(device));
+    const wanted = wantedDevices(config);
+    this.#check(wanted);
+    const chardevs = [...config.chardevs, ...(config.console ? [{ type: 'program', id: CONSOLE_ID }] : [])];
+    const kinds: [Parameters<ObjectModel['addBackend']>[0], readonly BackendConfig[]][] = [
+      ['chardev', chardevs],
+      ['object', config.objects],
+      ['drive', config.drives.map(driveBackend)],
+      ['netdev', config.netdevs],
+      ['fsdev', config.fsdevs],
+    ];
+    for (const [kind, backends] of kinds) {
+      for (const { type, id, ...properties } of backends) await model.addBackend(kind, type, id, properties);
     }
-    const ids = new Set<string>(own);
-    for (const { id, file, format, readonly, discard, serial, werror, rerror, slot, legacy } of config.drives) {
-      if (ids.has(id))
+    for (const { legacy = false, ...device } of wanted) {
+      await model.addDevice(device, { onBus: (bus) => legacy && bus.parent?.assign('force-legacy', true) });
+    }
+  }
+
+  /** What would be found out one by one is said at once. */
+  #check(wanted: readonly Wanted[]): void {
+    const { types } = this.model.tree;
+    const ids = new Set<string>();
+    for (const { id } of wanted) {
+      if (id === undefined) continue;
+      if (ids.has(id)) {
         throw new RingsideError('bad-option', `two devices have the id "${id}". Give the drive another.`);
+      }
       ids.add(id);
-      const opened = openDisk({ file, format, readonly, discard, host: createHost(host) });
-      this.#disks.push(opened);
-      this.warnings.push(...opened.warnings);
-      const device = new BlkDevice({
-        id,
-        disk: opened.disk,
-        werror,
-        rerror,
-        ...(serial === undefined ? {} : { serial }),
-      });
-      await this.#bus.attach(device, { ...(slot === undefined ? {} : { slot }), ...(legacy ? { legacy } : {}) });
     }
-    if (chardev !== null) await this.#bus.attach(new ConsoleDevice({ id: CONSOLE_ID, chardev }));
-    if (config.rng) await this.#bus.attach(new RngDevice({ id: RNG_ID }));
+    const slots = wanted.filter(({ driver }) => types.find(driver)?.bus === 'virtio-bus').length;
+    if (slots <= VIRTIO_SLOTS) return;
+    const remedy = 'Remove drives, the console or the rng.';
+    const message = `the board has ${VIRTIO_SLOTS} virtio slots, and this VM wants ${slots}. ${remedy}`;
+    throw new RingsideError('too-large', message);
   }
 
   #ioError(device: string, event: IoErrorEvent): void {
@@ -120,7 +146,8 @@ export class Peripherals {
     else this.#o.onMessage(text);
   }
 
-  #lost(error: RingsideError): void {
+  /** An I/O worker has crashed. */
+  lost(error: RingsideError): void {
     this.#crash = error;
     this.#o.onStop(`${error.message} The VM is paused; its disks hold all that was flushed.`);
   }
@@ -137,40 +164,72 @@ export class Peripherals {
   }
 
   /** @throws the crash of an I/O worker: its devices cannot go on */
-  #check(): void {
+  #checkWorkers(): void {
     if (this.#crash !== null) throw this.#crash;
   }
 
   async reset(): Promise<void> {
-    this.#check();
-    await this.#bus.reset();
+    this.#checkWorkers();
+    await this.model.reset();
   }
 
   /** When it resolves no device touches guest RAM, until resume(). */
   async pause(): Promise<void> {
-    if (this.#crash === null) await this.#bus.pause();
+    if (this.#crash === null) await this.#workers.pause();
   }
 
   async resume(): Promise<void> {
-    this.#check();
-    await this.#bus.resume();
+    this.#checkWorkers();
+    await this.#workers.resume();
   }
 
   /** Stops the workers, which flush the disks, and closes them. May be called twice. */
   async close(): Promise<void> {
-    if (this.#crash === null) await this.#bus.close().catch(() => {});
-    await Promise.all(this.#iothreads.map((iothread) => iothread.close()));
-    for (const { disk } of this.#disks.splice(0)) {
-      try {
-        disk.close();
-      } catch (error) {
-        // Closed all the same; some file systems report here what they could not write.
-        this.#o.onMessage(`"${disk.file}" was not closed cleanly: ${errorLine(error)}.`);
-      }
-    }
+    await this.model.close();
+    await this.#workers.close();
   }
 
+  /** Of the slots, the first one first; then of others, in the order in which they came. */
   snapshot(): VirtioDeviceSnapshot[] {
-    return this.#bus.snapshot();
+    const found: VirtioDeviceSnapshot[] = [];
+    for (const object of this.model.tree.root.walk()) {
+      if (object.type.isA('virtio-device')) {
+        const instance = virtioInstance(object);
+        if (instance) found.push(deviceSnapshot(instance.plug.transport, this.#o.guest));
+      }
+    }
+    const place = ({ transport }: VirtioDeviceSnapshot): number =>
+      transport.name === 'virtio-mmio' ? transport.slot : VIRTIO_SLOTS;
+    return found.sort((a, b) => place(a) - place(b));
   }
+}
+
+/** -device first, as QEMU has it, then what the drives and switches stand for. */
+function wantedDevices(config: MachineConfig): Wanted[] {
+  const wanted: Wanted[] = config.devices.map(({ driver, id, bus, ...properties }) => ({
+    driver,
+    id,
+    bus,
+    properties,
+  }));
+  for (const drive of config.drives) if (drive.if !== 'none') wanted.push(driveDevice(drive));
+  if (config.console) {
+    wanted.push({ driver: 'virtio-serial-device', id: CONSOLE_ID, properties: { chardev: CONSOLE_ID } });
+  }
+  if (config.rng) wanted.push({ driver: 'virtio-rng-device', id: RNG_ID, properties: {} });
+  return wanted;
+}
+
+function driveDevice({ id, slot, legacy }: DriveConfig): Wanted {
+  return {
+    driver: 'virtio-blk-device',
+    id,
+    bus: slot === undefined ? undefined : `virtio-mmio-bus.${slot}`,
+    properties: { drive: id },
+    legacy,
+  };
+}
+
+function driveBackend({ id, if: _if, slot: _slot, legacy: _legacy, ...properties }: DriveConfig): BackendConfig {
+  return { type: 'drive', id, ...Object.fromEntries(Object.entries(properties).filter(([, v]) => v !== undefined)) };
 }

@@ -51,11 +51,15 @@ export interface StringProperty extends PropertyBase {
   readonly default: string | null;
   /** Bytes of UTF-8 at most. */
   readonly maxBytes?: number;
+  /** QEMU's name of the type in the help, where it is not "str". */
+  readonly typeName?: string;
 }
 
 export interface EnumProperty extends PropertyBase {
   readonly kind: 'enum';
   readonly values: readonly string[];
+  /** QEMU's name of the type in the help, e.g. "BlockdevOnError"; by default "str". */
+  readonly typeName?: string;
   readonly default: string | null;
 }
 

@@ -51,6 +51,8 @@ export interface VirtioDeviceType {
   readonly transitionalId: number | null;
   /** MSI-X vectors by default, given the device's number of queues. */
   vectors(queues: number): number;
+  /** The type of the bus that it has for other devices (virtio-serial-bus); its implementation is the VirtioDevice. */
+  readonly bus?: string;
   /** Those of the device; transport and ring properties come from the proxy. */
   readonly properties: readonly PropertySpec[];
   /**

@@ -2,7 +2,16 @@
 import type { VirtioDeviceType } from './device-type.ts';
 import { P9_TYPE } from './9p/type.ts';
 import { BALLOON_TYPE } from './balloon/type.ts';
+import { BLK_TYPE } from './blk/type.ts';
+import { CONSOLE_TYPE } from './console/type.ts';
 import { INPUT_TYPES } from './input/type.ts';
 import { RNG_TYPE } from './rng/type.ts';
 
-export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [BALLOON_TYPE, ...INPUT_TYPES, P9_TYPE, RNG_TYPE];
+export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [
+  BALLOON_TYPE,
+  BLK_TYPE,
+  CONSOLE_TYPE,
+  ...INPUT_TYPES,
+  P9_TYPE,
+  RNG_TYPE,
+];

@@ -5,6 +5,7 @@ import { VIRTIO_IRQ, VIRTIO_PHYS, VIRTIO_SLOTS, VIRTIO_SLOT_SIZE } from '../mach
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { IoThreadHandle } from '../worker/iothread-handle.ts';
 import type { IoErrorEvent } from './backend/backend.ts';
+import type { PlugOptions, VirtioBus } from './bus.ts';
 import type { VirtioDevice } from './device.ts';
 import { NoteLimiter } from './note-limiter.ts';
 import { deviceSnapshot } from './snapshot.ts';
@@ -55,24 +56,50 @@ export class VirtioMmioBus {
    *   I/O worker says
    */
   async attach(device: VirtioDevice, options: AttachOptions = {}): Promise<number> {
-    const { memory, engine, iothreads, legacy: allLegacy = false } = this.#options;
+    const { iothreads, legacy: allLegacy = false } = this.#options;
     const slot = this.#chooseSlot(device, options.slot);
     const server = iothreads[options.iothread ?? 0];
     if (!server)
       throw new RingsideError('bad-option', `${device.id} wants I/O worker ${options.iothread}; there is none.`);
     const limiter = new NoteLimiter((message) => this.#options.onNote?.(device.id, message));
+    await this.#plug(slot, options.legacy ?? allLegacy, device, {
+      ringFeatures: options.ringFeatures,
+      server,
+      note: (message) => limiter.note(message),
+      event: (event) => this.#options.onIoError?.(device.id, event),
+    });
+    return slot;
+  }
+
+  /**
+   * A slot as a bus for one device.
+   *
+   * @param legacy whether a device that is plugged in now is to be version 1
+   */
+  slotBus(slot: number, legacy: () => boolean): VirtioBus {
+    return {
+      plug: async (device, options) => {
+        const transport = await this.#plug(this.#chooseSlot(device, slot), legacy(), device, options);
+        return {
+          transport,
+          unplug: () => this.detach(slot),
+          reset: () => transport.machineReset(),
+        };
+      },
+    };
+  }
+
+  async #plug(slot: number, legacy: boolean, device: VirtioDevice, options: PlugOptions): Promise<MmioTransport> {
+    const { memory, engine } = this.#options;
     const transport = new MmioTransport({
       memory,
       slot,
       base: VIRTIO_PHYS + slot * VIRTIO_SLOT_SIZE,
       irq: VIRTIO_IRQ + slot,
-      legacy: options.legacy ?? allLegacy,
-      ringFeatures: options.ringFeatures,
+      legacy,
       device,
-      server,
       sink: engine,
-      note: (message) => limiter.note(message),
-      event: (event) => this.#options.onIoError?.(device.id, event),
+      ...options,
     });
     this.#slots[slot] = transport;
     try {
@@ -81,7 +108,7 @@ export class VirtioMmioBus {
       this.#slots[slot] = null;
       throw error;
     }
-    return slot;
+    return transport;
   }
 
   #chooseSlot(device: VirtioDevice, wanted: number | undefined): number {

@@ -75,6 +75,11 @@ export class IoThreadHandle implements QueueServer {
     });
   }
 
+  /** It was closed or has crashed. */
+  get ended(): boolean {
+    return this.#ended !== null;
+  }
+
   async attach(
     slot: number,
     interrupt: InterruptSpec,

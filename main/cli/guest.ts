@@ -1,10 +1,11 @@
 /** `ringside guest`: the catalogue of guests on the command line. Answers go to stdout, progress to stderr. */
+import { didYouMean } from '../../core/did-you-mean.ts';
 import { parseArgs } from 'node:util';
 import { RingsideError } from '../../core/errors.ts';
 import { fetchGuest, listGuests, removeGuest } from '../guests/index.ts';
 import type { GuestInfo } from '../guests/index.ts';
 import { say } from './messages.ts';
-import { didYouMean, isHelp } from './options/syntax.ts';
+import { isHelp } from './options/syntax.ts';
 import { progressPrinter } from './progress.ts';
 
 const HELP = `Usage: ringside guest list [--json]

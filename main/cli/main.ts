@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /** The `ringside` command line. Everything heavy is imported by the subcommand that needs it. */
+import { didYouMean } from '../../core/did-you-mean.ts';
 import { readFileSync } from 'node:fs';
 import { RingsideError, errorLine } from '../../core/errors.ts';
 import { say } from './messages.ts';
-import { didYouMean, isHelp } from './options/syntax.ts';
+import { isHelp } from './options/syntax.ts';
 
 interface Command {
   help: string;

@@ -2,12 +2,13 @@
  * `ringside run` in QEMU's spellings: from arguments to a machine configuration. The options themselves are in
  * options/run-table.ts.
  */
+import { didYouMean } from '../../core/did-you-mean.ts';
 import { type MachineConfig, type MachineConfigInput, machineConfig } from '../../core/api/machine.ts';
 import { RAM_SIZE_MAX } from '../../core/memory/create.ts';
 import type { JitLogItem } from '../../core/worker/jit-log.ts';
 import { SLOTS, attachDrives } from './options/devices.ts';
 import { RUN_OPTIONS, type RunDraft, type RunOption } from './options/run-table.ts';
-import { badOption, didYouMean, isHelp } from './options/syntax.ts';
+import { badOption, isHelp } from './options/syntax.ts';
 
 const MIB = 2 ** 20;
 /** As QEMU's virt board has it. */

@@ -1,10 +1,11 @@
 /** `ringside serve`: the workstation in a browser. */
+import { didYouMean } from '../../core/did-you-mean.ts';
 import { constants } from 'node:os';
 import path from 'node:path';
 import { errorLine } from '../../core/errors.ts';
 import type { ServeOptions } from '../serve/index.ts';
 import { say } from './messages.ts';
-import { type KeyTable, type Values, badOption, count, didYouMean, isHelp, text } from './options/syntax.ts';
+import { type KeyTable, type Values, badOption, count, isHelp, text } from './options/syntax.ts';
 
 const SERVE_OPTIONS = {
   port: count('N', 0, 65535, 'TCP port; default: one that is free'),

@@ -51,6 +51,12 @@ describe('spellings', () => {
       console: true,
       rng: true,
       forceLegacy: false,
+      devices: [],
+      objects: [],
+      chardevs: [],
+      netdevs: [],
+      fsdevs: [],
+      globals: [],
     });
     expect(request).toMatchObject({ startPaused: false, unnamedFormats: [] });
   });

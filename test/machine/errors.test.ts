@@ -99,7 +99,7 @@ describe('a machine is not made', () => {
       'one slot twice',
       { drives: [drive(good, { slot: 3 }), { id: 'b', file: other, slot: 3 }] },
       'bad-option',
-      /slot 3: disk0 is there\. Choose/,
+      /bus virtio-mmio-bus\.3 .*: disk0 is there\. Choose/,
     ],
     [
       'a slot that is none',

@@ -48,8 +48,8 @@ import type { ReadPolicy, WritePolicy } from './error-policy.ts';
 import { REQUEST_SECTORS_MAX } from './request.ts';
 
 /** As QEMU's virtio-mmio has it: drivers in courses count on room for their fixed sizes. */
-const QUEUE_SIZE = 1024;
-const QUEUES_MAX = 16;
+export const QUEUE_SIZE = 1024;
+export const QUEUES_MAX = 16;
 /** Segments of data in a request: QEMU's figure for its default queue of 256. */
 const SEG_MAX = 254;
 
@@ -70,6 +70,12 @@ export interface BlkDeviceOptions {
   rerror?: ReadPolicy;
   /** Request queues, 1..16. Default 1. */
   queues?: number;
+  /** Entries of each, a power of 2, at most (and by default) 1024. */
+  queueSize?: number;
+  /** Whether VIRTIO_BLK_F_CONFIG_WCE, _DISCARD and _WRITE_ZEROES are offered where the disk allows. Default true. */
+  configWce?: boolean;
+  discard?: boolean;
+  writeZeroes?: boolean;
 }
 
 const FIELDS: readonly ConfigField[] = [
@@ -106,7 +112,18 @@ export class BlkDevice extends VirtioDevice {
   #legacy = false;
 
   /** @throws RingsideError 'bad-option' */
-  constructor({ id, disk, serial = '', werror = 'enospc', rerror = 'report', queues = 1 }: BlkDeviceOptions) {
+  constructor({
+    id,
+    disk,
+    serial = '',
+    werror = 'enospc',
+    rerror = 'report',
+    queues = 1,
+    queueSize = QUEUE_SIZE,
+    configWce = true,
+    discard = true,
+    writeZeroes = true,
+  }: BlkDeviceOptions) {
     super(id);
     if (new TextEncoder().encode(serial).length > VIRTIO_BLK_ID_BYTES) {
       throw new RingsideError('bad-option', `Serial "${serial}" of ${id} is longer than ${VIRTIO_BLK_ID_BYTES} bytes.`);
@@ -114,21 +131,23 @@ export class BlkDevice extends VirtioDevice {
     if (!Number.isInteger(queues) || queues < 1 || queues > QUEUES_MAX) {
       throw new RingsideError('bad-option', `${id} can have 1 to ${QUEUES_MAX} queues, not ${queues}.`);
     }
-    const writable = disk.readonly ? [VIRTIO_BLK_F_RO] : [VIRTIO_BLK_F_DISCARD];
-    if (disk.canWriteZeroes) writable.push(VIRTIO_BLK_F_WRITE_ZEROES);
-    if (queues > 1) writable.push(VIRTIO_BLK_F_MQ);
+    const optional: number[] = [];
+    if (disk.readonly) optional.push(VIRTIO_BLK_F_RO);
+    else if (discard) optional.push(VIRTIO_BLK_F_DISCARD);
+    if (writeZeroes && disk.canWriteZeroes) optional.push(VIRTIO_BLK_F_WRITE_ZEROES);
+    if (configWce) optional.push(VIRTIO_BLK_F_CONFIG_WCE);
+    if (queues > 1) optional.push(VIRTIO_BLK_F_MQ);
     this.features = featureMask(
       VIRTIO_BLK_F_SEG_MAX,
       VIRTIO_BLK_F_GEOMETRY,
       VIRTIO_BLK_F_BLK_SIZE,
       VIRTIO_BLK_F_FLUSH,
       VIRTIO_BLK_F_TOPOLOGY,
-      VIRTIO_BLK_F_CONFIG_WCE,
-      ...writable,
+      ...optional,
     );
     this.queues = Array.from({ length: queues }, (_, i) => ({
       name: queues === 1 ? 'requestq' : `requestq${i + 1}`,
-      maxSize: QUEUE_SIZE,
+      maxSize: queueSize,
     }));
     const options: BlkBackendOptions = { disk: disk.handle, serial, werror, rerror };
     this.backend = { type: this.type, options };

@@ -1,6 +1,7 @@
 /** `-drive`, `-device` and `-chardev`: their keys, and how together they say what the machine has. */
+import { didYouMean } from '../../../core/did-you-mean.ts';
 import { type DriveConfig, type MachineConfigInput, driveConfig } from '../../../core/api/machine.ts';
-import { type Values, badOption, choice, count, didYouMean, onOff, parseList, splitList, text } from './syntax.ts';
+import { type Values, badOption, choice, count, onOff, parseList, splitList, text } from './syntax.ts';
 
 /** Virtio-mmio slots of the board. */
 export const SLOTS = 8;

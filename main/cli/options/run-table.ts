@@ -1,4 +1,5 @@
 /** The options of `ringside run`: one table, from which the parser and `ringside run -help` are made. */
+import { didYouMean } from '../../../core/did-you-mean.ts';
 import { JIT_LOG_ITEMS, type JitLogItem } from '../../../core/worker/jit-log.ts';
 import {
   CHARDEV_KEYS,
@@ -11,7 +12,7 @@ import {
   parseDevice,
   parseDrive,
 } from './devices.ts';
-import { type KeyTable, badOption, choice, count, didYouMean, onOff, parseList, size, text } from './syntax.ts';
+import { type KeyTable, badOption, choice, count, onOff, parseList, size, text } from './syntax.ts';
 
 /** Where the serial port goes: the terminal with or without the escape key, nowhere, or a -chardev. */
 export type SerialTarget = 'stdio' | 'mon:stdio' | 'null' | `chardev:${string}`;

@@ -1,0 +1,66 @@
+/** The board's own objects in the tree: what is on it before -device adds to it, where QEMU's `virt` has it. */
+import { QomBus, QomObject } from '../qom/object.ts';
+import type { TypeInfo } from '../qom/object.ts';
+import type { ObjectTree } from '../qom/tree.ts';
+import type { VirtioMmioBus } from '../virtio/mmio-bus.ts';
+import { VIRTIO_SLOTS } from './virt-map.ts';
+
+const internal = (name: string): TypeInfo => ({ name, parent: 'sys-bus-device', internal: true });
+
+export const BOARD_TYPES: readonly TypeInfo[] = [
+  { name: 'virt-machine', parent: 'object', internal: true },
+  { name: 'riscv.hart_array', parent: 'object', internal: true },
+  { name: 'rv64-riscv-cpu', parent: 'object', internal: true },
+  internal('riscv.aclint.swi'),
+  internal('riscv.aclint.mtimer'),
+  internal('riscv.sifive.plic'),
+  internal('riscv.sifive.test'),
+  internal('serial-mm'),
+  internal('goldfish_rtc'),
+  {
+    ...internal('virtio-mmio'),
+    properties: [
+      {
+        name: 'force-legacy',
+        kind: 'bool',
+        default: false,
+        description: 'a device in the slot speaks version 1 (legacy) instead of 2',
+      },
+    ],
+  },
+];
+
+/** Makes them. `add` brings up a device that hangs in the tree. */
+export async function buildBoard(
+  tree: ObjectTree,
+  { harts, mmio }: { harts: number; mmio: VirtioMmioBus },
+  add: (device: QomObject) => Promise<void>,
+): Promise<void> {
+  const { types } = tree;
+  const machine = tree.root.addChild('machine', new QomObject(types.get('virt-machine')));
+  const unattached = tree.container('/machine/unattached');
+  tree.container('/machine/peripheral');
+  tree.container('/machine/peripheral-anon');
+  const soc = machine.addChild('soc0', new QomObject(types.get('riscv.hart_array')));
+  for (let hart = 0; hart < harts; hart++) {
+    soc.addChild(`harts[${hart}]`, new QomObject(types.get('rv64-riscv-cpu')));
+  }
+  const system = unattached.addChild('sysbus', new QomBus(types.get('System')));
+  const place = async (type: string): Promise<QomObject> => {
+    const device = new QomObject(types.get(type));
+    tree.addNumbered(unattached, device);
+    system.put(device);
+    await add(device);
+    return device;
+  };
+  for (const type of ['riscv.aclint.swi', 'riscv.aclint.mtimer', 'riscv.sifive.plic', 'riscv.sifive.test']) {
+    await place(type);
+  }
+  for (let slot = 0; slot < VIRTIO_SLOTS; slot++) {
+    const device = await place('virtio-mmio');
+    const implementation = mmio.slotBus(slot, () => device.value<boolean>('force-legacy'));
+    const bus = new QomBus(types.get('virtio-mmio-bus'), { capacity: 1, implementation });
+    device.addChild(`virtio-mmio-bus.${slot}`, bus);
+  }
+  for (const type of ['serial-mm', 'goldfish_rtc']) await place(type);
+}

@@ -1,0 +1,28 @@
+/** All types of objects that a machine can have. */
+import { DRIVE_TYPE } from '../block/drive-type.ts';
+import { PROGRAM_CHARDEV_TYPE } from '../chardev/program-type.ts';
+import { PCI_BASE_TYPES } from '../pci/base-types.ts';
+import { BASE_TYPES } from '../qom/base-types.ts';
+import type { TypeInfo } from '../qom/object.ts';
+import { TypeRegistry } from '../qom/registry.ts';
+import { VIRTIO_DEVICE_TYPES } from '../virtio/device-types.ts';
+import { VIRTIO_BASE_TYPES, virtioTypes } from '../virtio/proxy.ts';
+import { IOTHREAD_TYPE } from '../worker/iothread-type.ts';
+import { BOARD_TYPES } from './board.ts';
+
+/** What -object, -drive, -chardev, -netdev and -fsdev make. Those of -chardev are called chardev-TYPE, and so on. */
+const BACKEND_TYPES: readonly TypeInfo[] = [DRIVE_TYPE, PROGRAM_CHARDEV_TYPE, IOTHREAD_TYPE];
+
+let registry: TypeRegistry | null = null;
+
+export function machineTypes(): TypeRegistry {
+  registry ??= new TypeRegistry().register(
+    ...BASE_TYPES,
+    ...PCI_BASE_TYPES,
+    ...VIRTIO_BASE_TYPES,
+    ...BOARD_TYPES,
+    ...BACKEND_TYPES,
+    ...VIRTIO_DEVICE_TYPES.flatMap(virtioTypes),
+  );
+  return registry;
+}

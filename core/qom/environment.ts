@@ -1,0 +1,50 @@
+/** What objects of a machine may use when they are realized. */
+import type { Chardev } from '../chardev/chardev.ts';
+import type { Host } from '../host/host.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { QueueServer } from '../virtio/backend/queue-server.ts';
+import type { IoErrorEvent } from '../virtio/backend/backend.ts';
+import type { BackendKinds } from '../virtio/device-type.ts';
+
+/** An I/O worker that an object owns. */
+export interface OwnedWorker extends QueueServer {
+  close(): Promise<void>;
+}
+
+/** Who uses a back end: until it is closed. */
+export interface BackendUser {
+  onClose(close: () => void): void;
+}
+
+/** What is told about devices, by their ids. */
+export interface DeviceListener {
+  /** A driver broke a rule of the spec. */
+  note(device: string, message: string): void;
+  /** A request of a disk has failed. */
+  ioError(device: string, event: IoErrorEvent): void;
+}
+
+export interface Environment extends DeviceListener {
+  readonly host: Host;
+  readonly memory: GuestMemory;
+  readonly workers: {
+    /** Serves what no iothread is said for. */
+    readonly main: QueueServer;
+    /** @throws RingsideError 'too-large' when there are MAX_IOTHREADS */
+    add(): OwnedWorker;
+  };
+  readonly chardevs: {
+    /** A character device of this id, whose other end programs find by it. @throws RingsideError 'too-large' */
+    open(id: string): Chardev;
+    close(chardev: Chardev, id: string): void;
+  };
+  /**
+   * What the back end with an id is realized to. `user` has it to itself until it is unrealized, unless its type is shared.
+   *
+   * @param type for objects: what it must be
+   * @throws RingsideError 'bad-option' when there is none, or another has it
+   */
+  backend<T>(user: BackendUser, kind: keyof BackendKinds, id: string, type?: string): T;
+  /** Something the user should know, one line. */
+  warn(message: string): void;
+}
