@@ -24,8 +24,11 @@ export interface Engine {
   clockTick(): bigint;
   clockReset(): void;
   mtime(): bigint;
-  plicSetLevel(irq: number, level: number): void;
-  plicReset(): void;
+  /** Level of a wired interrupt source, 1 to 95, at the PLIC or APLIC. */
+  irqSetLevel(irq: number, level: number): void;
+  irqchipReset(): void;
+  /** A message-signalled interrupt: a 32-bit write to a guest physical address. */
+  msiWrite(address: number, data: number): void;
   /** Drives an input of the PCI INTx lines (core/pci/intx.ts). */
   intxSetLevel(irq: number, level: number): void;
   uartPoll(): void;

@@ -65,6 +65,13 @@ export type BackendConfig = z.infer<typeof backendConfig>;
 export const globalConfig = z.strictObject({ driver: z.string(), property: z.string(), value: z.string() });
 export type GlobalConfig = z.infer<typeof globalConfig>;
 
+/**
+ * The board's interrupt controllers (QEMU: -machine aia=): a PLIC; an APLIC wired to the harts; an APLIC that sends messages
+ * to an IMSIC at each hart, which take PCI devices' messages too.
+ */
+export const aiaKind = z.enum(['none', 'aplic', 'aplic-imsic'], { error: 'must be none, aplic or aplic-imsic' });
+export type AiaKind = z.infer<typeof aiaKind>;
+
 export const machineConfig = z.strictObject({
   /** Guest RAM, bytes, a multiple of 1 MiB. */
   memory: z
@@ -72,6 +79,7 @@ export const machineConfig = z.strictObject({
     .int('must be a whole number of bytes')
     .min(16 * 2 ** 20, 'must be at least 16 MiB'),
   harts: wholeNumber(1, 8).default(1),
+  aia: aiaKind.default('none'),
   /** 'default': the built-in SBI; 'none': start in M-mode at the kernel; else the path of a firmware image (OpenSBI). */
   bios: z.string().min(1).default('default'),
   kernel: z.string().min(1).optional(),

@@ -8,6 +8,7 @@ import {
   H_SCAUSE, H_SCOUNTEREN, H_SENVCFG, H_SEPC, H_SSCRATCH, H_STIMECMP, H_STVAL, H_STVEC,
 } from '../worker/layout';
 import { lowerLines } from './hart.as';
+import { aiaRead, aiaSelects, aiaWrite, hasAia, isAiaCsr, isMvip, mvipMask } from './csr-aia.as';
 import { mtime, setStimecmp, updateTimerLines } from './clock.as';
 import { fpFlags, setFpFlags } from './fpu/state.as';
 import { flushSpaces } from './mmu.as';
@@ -174,6 +175,7 @@ export function csrRead(block: usize, csr: i32): u64 {
   if ((csr >= 0xb03 && csr <= 0xb1f) || (csr >= 0x323 && csr <= 0x33f)) return 0;
   if (csr == 0x3a0 || csr == 0x3a2) return load<u64>(block + H_PMPCFG + (<usize>(csr & 2) << 2));
   if (csr >= 0x3b0 && csr <= 0x3bf) return load<u64>(block + H_PMPADDR + (<usize>(csr & 15) << 3));
+  if (isAiaCsr(csr)) return hasAia() && aiaSelects(block, csr) ? aiaRead(block, csr) : illegal();
   return illegal();
 }
 
@@ -300,6 +302,12 @@ export function csrWrite(block: usize, csr: i32, value: u64): void {
   }
   if (csr == 0x3a0 || csr == 0x3a2) writePmpcfg(block, (csr & 2) << 2, value);
   else if (csr >= 0x3b0 && csr <= 0x3bf) writePmpaddr(block, csr & 15, value);
+  else if (isMvip(csr)) writeMip(block, value, mvipMask(block));
+  else if (isAiaCsr(csr)) {
+    aiaWrite(block, csr, value, touched);
+    // What is pending, and what is first, may have changed.
+    csrRefresh = true;
+  }
 }
 
 /** CSR state of a hart at power-on, in M-mode (privileged manual 3.4). */

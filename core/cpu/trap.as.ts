@@ -3,7 +3,9 @@ import {
   H_FAULT_TVAL, H_IRQ, H_MCAUSE, H_MEDELEG, H_MEPC, H_MIDELEG, H_MIE, H_MIP, H_MSTATUS, H_MTVAL, H_MTVEC, H_PC, H_PRIV, H_RES_ADDR, H_SCAUSE,
   H_SEPC, H_STAT_TRAPS, H_STVAL, H_STVEC,
 } from '../worker/layout';
+import { FILE_M, FILE_S } from '../irqchip/imsic.as';
 import { refreshContexts } from './mmu.as';
+import { firstMajor } from './priority.as';
 import {
   clearFault, fault, MS_MIE, MS_MPIE, MS_MPP, MS_MPP_SHIFT, MS_SIE, MS_SPIE, MS_SPP, PRIV_M, PRIV_S,
 } from './state.as';
@@ -62,17 +64,14 @@ export function nextInterrupt(block: usize): i32 {
   const priv = load<i32>(block + H_PRIV);
   const mstatus = load<u64>(block + H_MSTATUS);
   const delegated = load<u64>(block + H_MIDELEG);
-  let ready: u64 = 0;
-  if (priv != PRIV_M || mstatus & MS_MIE) ready = pending & ~delegated;
-  if (ready == 0 && priv != PRIV_M && (priv != PRIV_S || mstatus & MS_SIE)) ready = pending & delegated;
-  if (ready == 0) return -1;
-  // Priority: MEI, MSI, MTI, SEI, SSI, STI (privileged manual 3.1.9).
-  if (ready & (1 << 11)) return 11;
-  if (ready & (1 << 3)) return 3;
-  if (ready & (1 << 7)) return 7;
-  if (ready & (1 << 9)) return 9;
-  if (ready & (1 << 1)) return 1;
-  if (ready & (1 << 5)) return 5;
+  if (priv != PRIV_M || mstatus & MS_MIE) {
+    const ready = pending & ~delegated;
+    if (ready != 0) return firstMajor(block, ready, FILE_M);
+  }
+  if (priv != PRIV_M && (priv != PRIV_S || mstatus & MS_SIE)) {
+    const ready = pending & delegated;
+    if (ready != 0) return firstMajor(block, ready, FILE_S);
+  }
   return -1;
 }
 

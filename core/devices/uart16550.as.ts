@@ -1,6 +1,6 @@
 /**
  * 16550A UART (National PC16550D data sheet) on chardev 0, as QEMU's virt board has it: a register a byte, clock
- * 3686400 Hz, PLIC source 10. The line is as fast as the host reads: a byte goes to the chardev's ring at once, and
+ * 3686400 Hz, interrupt source 10. The line is as fast as the host reads: a byte goes to the chardev's ring at once, and
  * the transmitter is "empty" as long as that ring has room for a whole FIFO, so a driver that heeds THRE loses nothing
  * when the host is slow. The receive FIFO takes bytes from the ring as the guest makes room; a character timeout
  * (4 character times without a read) comes at once, because no more time than that passes on a line with no speed.
@@ -10,7 +10,7 @@
 import { DEVICE_BASE, DEV_UART, RING_WANT_ROOM } from '../worker/layout';
 import { UART_IRQ } from '../machine/virt-map';
 import { inRing, outRing, ringPut, ringRoom, ringTake, ringWrite } from '../chardev/ring.as';
-import { plicSetLevel } from '../irqchip/plic.as';
+import { irqSetLevel } from '../irqchip/irqchip.as';
 import { lock, unlock } from '../memory/lock.as';
 
 // Registers. With LCR.DLAB set, 0 and 1 are the divisor latch.
@@ -87,7 +87,7 @@ const S_THR_EMPTY: usize = STATE + 32;
 const S_THR_INTERRUPT: usize = STATE + 36;
 const S_RX_COUNT: usize = STATE + 40;
 const S_RX_READ: usize = STATE + 44;
-/** What the PLIC was last told. */
+/** What the interrupt controller was last told. */
 const S_LEVEL: usize = STATE + 48;
 /** The last byte that came without FIFO: what the receiver buffer register goes on showing. */
 const S_RBR: usize = STATE + 52;
@@ -187,7 +187,7 @@ function update(): void {
   const level = id != IIR_NONE && (id != IIR_THR_EMPTY || load<i32>(S_THR_INTERRUPT) == 1) ? 1 : 0;
   if (level == load<i32>(S_LEVEL)) return;
   store<i32>(S_LEVEL, level);
-  plicSetLevel(UART_IRQ, level);
+  irqSetLevel(UART_IRQ, level);
 }
 
 function transmit(byte: u32): void {
@@ -339,7 +339,7 @@ export function uartReset(): void {
   store<i32>(S_DIVISOR, DIVISOR_RESET);
   store<i32>(S_MCR, MCR_OUT2);
   store<i32>(S_THR_EMPTY, ringRoom(outRing(0)) >= FIFO_SIZE ? 1 : 0);
-  plicSetLevel(UART_IRQ, 0);
+  irqSetLevel(UART_IRQ, 0);
 }
 
 /** The SBI console's input: the next byte for the guest, -1 if there is none. */

@@ -5,8 +5,7 @@ import type { InterruptSink } from '../virtio/transport/interrupt.ts';
 
 export function interruptSink(engine: Engine): InterruptSink {
   return {
-    setIrq: (irq, level) => (irq >= INTX_INPUT ? engine.intxSetLevel(irq, level) : engine.plicSetLevel(irq, level)),
-    // A PLIC takes no messages: they are writes to addresses where nothing is.
-    writeMsi: () => {},
+    setIrq: (irq, level) => (irq >= INTX_INPUT ? engine.intxSetLevel(irq, level) : engine.irqSetLevel(irq, level)),
+    writeMsi: (address, data) => engine.msiWrite(address, data),
   };
 }

@@ -65,6 +65,8 @@ const NO_ADDON: HostSpec = { addon: { reason: 'the native addon was not asked fo
 const SERIAL_ID = 'serial0';
 /** As QEMU's. */
 const RNG_SEED_BYTES = 32;
+/** CTL_IRQCHIP by what the configuration says. */
+const IRQCHIPS = { none: L.IRQCHIP_PLIC, aplic: L.IRQCHIP_APLIC, 'aplic-imsic': L.IRQCHIP_IMSIC } as const;
 /** How much of a segment tells it from others. */
 const NAMING_BYTES = 64 * 1024;
 /** Messages kept for the first listener. */
@@ -137,7 +139,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#chardevs = new Chardevs(wasm);
     this.#chardevs.open(SERIAL_ID, { wakeGuest: () => engine.uartPoll(), sendBreak: () => engine.uartBreak() });
     this.chardevs = this.#chardevs.consoles;
-    this.#rtc = new GoldfishRtc({ setIrq: (level) => engine.plicSetLevel(RTC_IRQ, level ? 1 : 0) });
+    this.#rtc = new GoldfishRtc({ setIrq: (level) => engine.irqSetLevel(RTC_IRQ, level ? 1 : 0) });
     this.#test = new SifiveTest({ onExit: (exit, code) => this.#guestExit(exit, code) });
   }
 
@@ -146,6 +148,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     const control = this.#control;
     control.store(L.CONTROL_BASE + L.CTL_HARTS, this.config.harts);
     control.store(L.CONTROL_BASE + L.CTL_FIRMWARE, this.#plan.firmware);
+    control.store(L.CONTROL_BASE + L.CTL_IRQCHIP, IRQCHIPS[this.config.aia]);
     control.store(L.CONTROL_BASE + L.CTL_VIRTIO_SLOTS, VIRTIO_SLOTS);
     this.#powerOn();
     void this.#watch();
@@ -194,7 +197,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     control.setU64(L.CONTROL_BASE + L.CTL_ENTRY, BigInt(this.#plan.entry));
     control.store(L.CONTROL_BASE + L.CTL_BOOT_HART, 0);
     control.store(L.CONTROL_BASE + L.CTL_EXIT, L.EXIT_NONE);
-    this.#engine.plicReset();
+    this.#engine.irqchipReset();
     this.#engine.uartReset();
     this.#rtc.reset();
     this.#engine.clockReset();
@@ -506,8 +509,9 @@ function bootName({ segments, fdtAddress, initrd }: BootPlan): string {
 }
 
 /** With a new random seed for the guest. Its size depends on the configuration alone. */
-function deviceTree({ harts, memory, append }: MachineConfig, initrd: BootPlan['initrd']): Uint8Array {
-  return buildVirtFdt({ harts, memory, append, initrd, rngSeed: randomBytes(RNG_SEED_BYTES) });
+function deviceTree({ harts, memory, append, aia, bios }: MachineConfig, initrd: BootPlan['initrd']): Uint8Array {
+  const hideMachineLevel = bios === 'default';
+  return buildVirtFdt({ harts, memory, append, aia, hideMachineLevel, initrd, rngSeed: randomBytes(RNG_SEED_BYTES) });
 }
 
 function parseConfig(input: MachineConfigInput): MachineConfig {

@@ -19,6 +19,18 @@ export const PLIC_PHYS = 0xc000000;
 export const PLIC_SIZE = 0x600000;
 /** Interrupt sources of the PLIC, including source 0, which does not exist. */
 export const PLIC_SOURCES = 96;
+/** APLIC (with aia=aplic and aplic-imsic, in place of the PLIC): the root domain, of M-mode, and the S-mode domain. */
+export const APLIC_M_PHYS = 0xc000000;
+export const APLIC_S_PHYS = 0xd000000;
+export const APLIC_SIZE = 0x8000;
+/** Interrupt sources of the APLIC, including source 0, which does not exist. */
+export const APLIC_SOURCES = 97;
+/** IMSICs (with aia=aplic-imsic): hart h's interrupt files are at IMSIC_M_PHYS and IMSIC_S_PHYS + h * IMSIC_FILE_SIZE. */
+export const IMSIC_M_PHYS = 0x24000000;
+export const IMSIC_S_PHYS = 0x28000000;
+export const IMSIC_FILE_SIZE = 0x1000;
+/** Interrupt identities of an interrupt file: 1..IMSIC_IDS. */
+export const IMSIC_IDS = 255;
 /** 16550A; the registers end at UART_SIZE, the device tree says 0x100. */
 export const UART_PHYS = 0x10000000;
 export const UART_SIZE = 8;

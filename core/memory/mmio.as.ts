@@ -9,12 +9,12 @@ import {
   MBOX_DONE, MBOX_IDLE, MBOX_REQUEST,
 } from '../worker/layout';
 import {
-  CLINT_PHYS, CLINT_SIZE, MROM_PHYS, PLIC_PHYS, PLIC_SIZE, RTC_PHYS, RTC_SIZE, TEST_PHYS, TEST_SIZE, UART_PHYS,
+  CLINT_PHYS, CLINT_SIZE, MROM_PHYS, RTC_PHYS, RTC_SIZE, TEST_PHYS, TEST_SIZE, UART_PHYS,
   UART_SIZE, VIRTIO_PHYS, VIRTIO_SLOT_SIZE,
 } from '../machine/virt-map';
 import { callControl } from '../cpu/hart.as';
 import { aclintAccepts, aclintRead, aclintWrite } from '../irqchip/aclint.as';
-import { plicRead, plicWrite } from '../irqchip/plic.as';
+import { irqchipAccepts, irqchipRead, irqchipWrite } from '../irqchip/irqchip.as';
 import { uartRead, uartWrite } from '../devices/uart16550.as';
 import { NOT_HOT, virtioHotRead, virtioHotWrite } from '../virtio/transport/mmio-hot.as';
 
@@ -127,7 +127,7 @@ export function mmioRead(block: usize, pa: u64, size: i32): u64 {
   mmioFault = 0;
   countAccess(block);
   if ((pa & (size - 1)) != 0) return fault();
-  if (within(pa, PLIC_PHYS, PLIC_SIZE)) return size == 4 ? plicRead(<u32>(pa - PLIC_PHYS)) : fault();
+  if (irqchipAccepts(pa)) return size == 4 ? irqchipRead(pa) : fault();
   if (within(pa, UART_PHYS, UART_SIZE)) return uartRead(<u32>(pa - UART_PHYS));
   if (within(pa, VIRTIO_PHYS, virtioSize())) return virtioRead(block, pa, size);
   if (within(pa, CLINT_PHYS, CLINT_SIZE)) {
@@ -147,8 +147,8 @@ export function mmioWrite(block: usize, pa: u64, size: i32, value: u64): void {
     return;
   }
   value &= sizeMask(size);
-  if (within(pa, PLIC_PHYS, PLIC_SIZE)) {
-    if (size == 4) plicWrite(<u32>(pa - PLIC_PHYS), <u32>value);
+  if (irqchipAccepts(pa)) {
+    if (size == 4) irqchipWrite(pa, <u32>value);
     else fault();
   } else if (within(pa, UART_PHYS, UART_SIZE)) {
     uartWrite(<u32>(pa - UART_PHYS), <u32>value);

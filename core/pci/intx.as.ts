@@ -1,7 +1,7 @@
 /** The INTx lines as shared state: any thread drives its inputs (intx.ts), the source of the interrupt controller follows. */
 import { DEVICE_BASE, DEV_INTX } from '../worker/layout';
 import { PCIE_IRQ } from '../machine/virt-map';
-import { plicSetLevel } from '../irqchip/plic.as';
+import { irqSetLevel } from '../irqchip/irqchip.as';
 import { lock, unlock } from '../memory/lock.as';
 import { INTX_INPUT, INTX_LINE_INPUTS, INTX_LINES } from './intx';
 
@@ -21,7 +21,7 @@ function setInput(input: u32, high: bool): void {
   const after = high ? before | bit : before & ~bit;
   if (before == after) return;
   store<u32>(word, after);
-  plicSetLevel(PCIE_IRQ + line, (load<u64>(bits) | load<u64>(bits + 8)) != 0 ? 1 : 0);
+  irqSetLevel(PCIE_IRQ + line, (load<u64>(bits) | load<u64>(bits + 8)) != 0 ? 1 : 0);
 }
 
 /** Drives input `irq` (from INTX_INPUT on) to `level`. Any thread. */
@@ -34,7 +34,7 @@ export function intxSetLevel(irq: u32, level: i32): void {
 }
 
 /**
- * Makes input `irq` high when the i32 atomic words `status` and `gate` are both not 0. As plicFollow: the words are read
+ * Makes input `irq` high when the i32 atomic words `status` and `gate` are both not 0. As irqFollow: the words are read
  * under the lock.
  */
 export function intxFollow(irq: u32, status: usize, gate: usize): void {

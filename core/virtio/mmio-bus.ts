@@ -15,7 +15,7 @@ import { MmioTransport } from './transport/mmio.ts';
 
 export interface VirtioMmioBusOptions {
   memory: GuestMemory;
-  /** Drives the PLIC from the control thread. */
+  /** Drives the interrupt controller from the control thread. */
   engine: InterruptSink;
   /** At least one; the bus does not end them. */
   iothreads: readonly IoThreadHandle[];

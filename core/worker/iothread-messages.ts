@@ -15,7 +15,7 @@ export interface IoThreadData {
   /** Which wait block is its own, 0..MAX_IOTHREADS-1. */
   readonly index: number;
   readonly port: MessagePort;
-  /** The engine's module; its PLIC is driven from this thread too. */
+  /** The engine's module; its interrupt controller is driven from this thread too. */
   readonly engine: WebAssembly.Module;
   readonly host: HostSpec;
 }

@@ -14,7 +14,7 @@ export const MAX_HARTS = 8;
 export const STATIC_BASE = 0x10000;
 /** Machine-wide control words (one page). */
 export const CONTROL_BASE = 0x100000;
-/** State of PLIC, ACLINT and UART. */
+/** State of PLIC, APLIC, IMSICs, ACLINT and UART. */
 export const DEVICE_BASE = 0x110000;
 /** I/O workers' wait blocks. */
 export const IOTHREAD_BASE = 0x13f000;
@@ -70,6 +70,8 @@ export const CTL_BOOT_HART = 80;
 export const CTL_CLOCK_PARKED = 84;
 /** i32: number of virtio-mmio slots that exist on the board (8). */
 export const CTL_VIRTIO_SLOTS = 88;
+/** i32: IRQCHIP_*: where wired interrupts go. Rewritten only while nothing runs, before irqchipReset. */
+export const CTL_IRQCHIP = 92;
 
 export const RUN_PAUSED = 0;
 export const RUN_RUNNING = 1;
@@ -84,6 +86,12 @@ export const EXIT_FAIL = 3;
 export const FIRMWARE_SBI = 0;
 /** Harts start in M-mode at the reset vector. */
 export const FIRMWARE_M_MODE = 1;
+
+export const IRQCHIP_PLIC = 0;
+/** APLIC in direct delivery mode. */
+export const IRQCHIP_APLIC = 1;
+/** APLIC in MSI delivery mode, an IMSIC at each hart; harts have Smaia and Ssaia. */
+export const IRQCHIP_IMSIC = 2;
 
 // ---- hart block: offsets from HART_BASE + hart * HART_STRIDE ---------------------------------------------------
 /** 32 x u64 integer registers; x0 is always 0. */
@@ -148,6 +156,11 @@ export const H_MINSTRET_DELTA = 0x4b8;
 /** 16 x u8 pmpcfg, then 16 x u64 pmpaddr. */
 export const H_PMPCFG = 0x500;
 export const H_PMPADDR = 0x510;
+/** AIA: u64 miselect and siselect, then the priority numbers of interrupts 0..15 at each level, u8 each. */
+export const H_MISELECT = 0x590;
+export const H_SISELECT = 0x598;
+export const H_MIPRIO = 0x5a0;
+export const H_SIPRIO = 0x5b0;
 /** 29 x u64 mhpmcounter/mhpmevent are read-only zero and have no storage. */
 
 // Words other threads touch; a cache line of their own.
@@ -232,6 +245,10 @@ export const DEV_ACLINT = 0x9000;
 export const DEV_SBI = 0xa000;
 /** PCI INTx lines and where virtio-pci registers are mapped, 4 KiB (private to core/pci/*.as.ts). */
 export const DEV_INTX = 0xb000;
+/** APLIC state, 16 KiB (private to core/irqchip/aplic-state.as.ts). */
+export const DEV_APLIC = 0x10000;
+/** IMSIC state, 16 KiB (private to core/irqchip/imsic.as.ts). */
+export const DEV_IMSIC = 0x14000;
 
 // ---- I/O workers: IOTHREAD_BASE + n * IOTHREAD_STRIDE -----------------------------------------------------------
 export const IOTHREAD_STRIDE = 64;
@@ -246,7 +263,7 @@ export const VIRTIO_STRIDE = 0x1000;
 export const MAX_VIRTIO = 64;
 /** i32: 1 when a device sits in the slot. */
 export const VQ_PRESENT = 0;
-/** i32: PLIC source number. */
+/** i32: interrupt source number. */
 export const VQ_IRQ = 4;
 /** i32 atomic: InterruptStatus register (bit 0 used buffer, bit 1 configuration change). */
 export const VQ_ISR = 8;

@@ -172,7 +172,7 @@ export function parseRunArguments(args: readonly string[]): RunRequest | null {
   const has = (type: string) => draft.devices.some((device) => device.type === type);
 
   const machine: Partial<MachineConfigInput> = { drives };
-  for (const key of ['memory', 'harts', 'kernel', 'initrd', 'append', 'bios', 'accel', 'forceLegacy'] as const) {
+  for (const key of ['memory', 'harts', 'kernel', 'initrd', 'append', 'bios', 'accel', 'aia', 'forceLegacy'] as const) {
     if (draft[key] !== undefined) Object.assign(machine, { [key]: draft[key] });
   }
   machine.console = has('virtio-serial-device') || !draft.nodefaults;

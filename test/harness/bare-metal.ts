@@ -123,7 +123,7 @@ export class BareMetal implements AsyncDisposable {
     new Uint8Array(this.#memory.buffer, L.MROM_BASE).set(vector.assemble());
     control.setClockBase(monotonicNow());
     this.#engine.clockReset();
-    this.#engine.plicReset();
+    this.#engine.irqchipReset();
     this.#engine.uartReset();
     for (let hart = 0; hart < this.harts; hart++) this.#engine.resetHart(hart, hart === 0 ? 1 : 0);
   }

@@ -10,15 +10,19 @@ import { ASC_OPTIONS } from '../../core/build.ts';
 import {
   CHARDEV_BASE,
   CONTROL_BASE,
+  CTL_FIRMWARE,
   CTL_HARTS,
+  CTL_IRQCHIP,
   CTL_RAM_SIZE,
   CTL_RUN,
   CTL_VIRTIO_SLOTS,
+  FIRMWARE_M_MODE,
   HART_BASE,
   HART_STRIDE,
   H_ID,
   H_IRQ,
   H_X,
+  IRQCHIP_PLIC,
   MAX_HARTS,
   RAM_OFFSET,
   RING_DATA,
@@ -37,6 +41,9 @@ const RAM_SIZE = 16 * 2 ** 20;
 const ENTRY = `
 export { mmioRead, mmioWrite, mmioFault } from '../../core/memory/mmio.as';
 export { plicRead, plicWrite, plicReset, plicSetLevel, plicFollow } from '../../core/irqchip/plic.as';
+export { aplicRead, aplicWrite } from '../../core/irqchip/aplic.as';
+export { imsicClaim, imsicHas, imsicReadRegister, imsicTop, imsicWriteRegister } from '../../core/irqchip/imsic.as';
+export { irqchipReset, irqFollow, irqSetLevel, msiWrite } from '../../core/irqchip/irqchip.as';
 export { clockTick, clockReset, mtime, setStimecmp, updateTimerLines } from '../../core/cpu/clock.as';
 export { uartBreak, uartRead, uartWrite, uartReset, uartPoll } from '../../core/devices/uart16550.as';
 export { virtioHotRead, virtioHotWrite } from '../../core/virtio/transport/mmio-hot.as';
@@ -59,6 +66,17 @@ export interface Platform {
   plicReset(): void;
   plicSetLevel(irq: number, level: number): void;
   plicFollow(irq: number, word: number): void;
+  aplicRead(domain: number, offset: number): number;
+  aplicWrite(domain: number, offset: number, value: number): void;
+  imsicClaim(hart: number, level: number, identity: number): void;
+  imsicHas(register: number): number;
+  imsicReadRegister(hart: number, level: number, register: number): bigint;
+  imsicTop(hart: number, level: number): number;
+  imsicWriteRegister(hart: number, level: number, register: number, value: bigint, mask: bigint): void;
+  irqchipReset(): void;
+  irqFollow(irq: number, word: number): void;
+  irqSetLevel(irq: number, level: number): void;
+  msiWrite(address: number, data: number): void;
   clockTick(): bigint;
   clockReset(): void;
   mtime(): bigint;
@@ -134,18 +152,24 @@ export class Board {
     this.bytes = new Uint8Array(buffer);
   }
 
-  /** A board with 16 MiB of RAM, reset. */
-  static async create(module: WebAssembly.Module, harts = 2): Promise<Board> {
+  /** A board with 16 MiB of RAM, reset; `irqchip` is IRQCHIP_*, `firmware` FIRMWARE_*. */
+  static async create(
+    module: WebAssembly.Module,
+    harts = 2,
+    { irqchip = IRQCHIP_PLIC, firmware = FIRMWARE_M_MODE } = {},
+  ): Promise<Board> {
     const pages = (RAM_OFFSET + RAM_SIZE) / PAGE;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true });
     const clock = { now: 0 };
     const board = new Board(await instantiatePlatform(module, memory, () => clock.now), memory, clock);
     board.setWord(CONTROL_BASE + CTL_HARTS, harts);
     board.setWord(CONTROL_BASE + CTL_VIRTIO_SLOTS, 8);
+    board.setWord(CONTROL_BASE + CTL_IRQCHIP, irqchip);
+    board.setWord(CONTROL_BASE + CTL_FIRMWARE, firmware);
     board.setWord(CONTROL_BASE + CTL_RUN, RUN_RUNNING);
     board.setLong(CONTROL_BASE + CTL_RAM_SIZE, BigInt(RAM_SIZE));
     for (let hart = 0; hart < MAX_HARTS; hart++) board.setWord(board.hart(hart) + H_ID, hart);
-    board.platform.plicReset();
+    board.platform.irqchipReset();
     board.platform.clockReset();
     board.platform.uartReset();
     return board;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type FdtNode, fdtNode, findNode, readFdt, writeFdt } from '../../core/firmware/fdt.ts';
-import { buildVirtFdt } from '../../core/machine/virt-fdt.ts';
+import { buildVirtFdt, interruptParents } from '../../core/machine/virt-fdt.ts';
 import { RingsideError } from '../../core/errors.ts';
 import { hasQemu } from './qtest.ts';
 
@@ -98,44 +98,92 @@ describe('the board', () => {
     expect(findNode(root, '/cpus')!.children.map((node) => node.name)).toEqual(['cpu@0', 'cpu@1', 'cpu@2', 'cpu-map']);
   });
 
-  it.skipIf(!hasQemu)('is that of QEMU, but for what is listed here', () => {
-    const file = join(folder, 'qemu.dtb');
-    const kernel = join(folder, 'kernel');
-    const initrd = join(folder, 'initrd');
-    writeFileSync(kernel, new Uint8Array(4096));
-    writeFileSync(initrd, new Uint8Array(10000));
-    const options = ['-smp', '2', '-m', '512M', '-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 quiet'];
-    const dump = spawnSync('qemu-system-riscv64', ['-M', `virt,dumpdtb=${file}`, ...options, '-display', 'none']);
-    expect(dump.status).toBe(0);
-    const theirs = readFdt(readFileSync(file));
-    const ours = readFdt(
-      buildVirtFdt({
-        harts: 2,
-        memory: 512 * MIB,
-        append: 'console=ttyS0 quiet',
-        initrd: { start: 0x88200000, end: 0x88202710 },
-        rngSeed,
-      }),
-    );
-
-    // Devices that the board has not got (yet).
-    const absent = /^\/(pmu|fw-cfg@10100000|flash@20000000|platform-bus@4000000|soc\/pci@30000000)\b/;
-    // Ours differ in what the harts implement, in random bytes, and in the properties that QEMU changed after 7.2.
-    const different = new RegExp(
-      [
-        '^/cpus/cpu@\\d+ (riscv,isa(-base|-extensions)?|mmu-type|riscv,cbo[mz]-block-size) ',
-        '^/chosen (rng-seed|linux,initrd-(start|end)) ',
-        '^/soc/plic@c000000 riscv,ndev ',
-      ].join('|'),
-    );
-    const compared = (root: FdtNode): string[] =>
-      lines(root).filter((line) => !absent.test(line) && !different.test(line));
-    expect(compared(ours)).toEqual(compared(theirs));
-    // Nodes of ours are in QEMU's order.
-    const order = (node: FdtNode, path = ''): string[] => [
-      path,
-      ...node.children.flatMap((child) => order(child, `${path}/${child.name}`)),
-    ];
-    expect(order(ours)).toEqual(order(theirs).filter((path) => !absent.test(path)));
+  it('hides machine-level controllers from a kernel that no firmware hides them from', () => {
+    for (const hideMachineLevel of [true, false]) {
+      const root = readFdt(
+        buildVirtFdt({ harts: 2, memory: 64 * MIB, append: '', rngSeed, aia: 'aplic-imsic', hideMachineLevel }),
+      );
+      const disabled = findNode(root, '/soc')!.children.filter(({ properties }) => properties.has('status'));
+      expect(disabled.map(({ name }) => name)).toEqual(hideMachineLevel ? ['aplic@c000000', 'imsics@24000000'] : []);
+    }
   });
+
+  it('tells what a PCI host bridge must know of the interrupt controllers', () => {
+    const phandle = (aia: 'none' | 'aplic' | 'aplic-imsic', path: string): number => {
+      const root = readFdt(buildVirtFdt({ harts: 2, memory: 64 * MIB, append: '', rngSeed, aia }));
+      return Buffer.from(findNode(root, path)!.properties.get('phandle')!).readUInt32BE();
+    };
+    const none = interruptParents(2, 'none');
+    const aplic = interruptParents(2, 'aplic');
+    const imsic = interruptParents(2, 'aplic-imsic');
+    expect([none.wired, none.cells(32), none.msi]).toEqual([phandle('none', '/soc/plic@c000000'), [32], null]);
+    expect([aplic.wired, aplic.cells(32), aplic.msi]).toEqual([phandle('aplic', '/soc/aplic@d000000'), [32, 4], null]);
+    expect([imsic.wired, imsic.msi]).toEqual([
+      phandle('aplic-imsic', '/soc/aplic@d000000'),
+      phandle('aplic-imsic', '/soc/imsics@28000000'),
+    ]);
+  });
+
+  it.skipIf(!hasQemu).each(['none', 'aplic', 'aplic-imsic'] as const)(
+    'with aia=%s is that of QEMU, but for what is listed here',
+    (aia) => {
+      const file = join(folder, 'qemu.dtb');
+      const kernel = join(folder, 'kernel');
+      const initrd = join(folder, 'initrd');
+      writeFileSync(kernel, new Uint8Array(4096));
+      writeFileSync(initrd, new Uint8Array(10000));
+      const options = [
+        '-smp',
+        '2',
+        '-m',
+        '512M',
+        '-kernel',
+        kernel,
+        '-initrd',
+        initrd,
+        '-append',
+        'console=ttyS0 quiet',
+      ];
+      const dump = spawnSync('qemu-system-riscv64', [
+        '-M',
+        `virt,aia=${aia},dumpdtb=${file}`,
+        ...options,
+        '-display',
+        'none',
+      ]);
+      expect(dump.status).toBe(0);
+      const theirs = readFdt(readFileSync(file));
+      const ours = readFdt(
+        buildVirtFdt({
+          harts: 2,
+          memory: 512 * MIB,
+          append: 'console=ttyS0 quiet',
+          initrd: { start: 0x88200000, end: 0x88202710 },
+          rngSeed,
+          aia,
+        }),
+      );
+
+      // Devices that the board has not got (yet).
+      const absent = /^\/(pmu|fw-cfg@10100000|flash@20000000|platform-bus@4000000|soc\/pci@30000000)\b/;
+      // Ours differ in what the harts implement, in random bytes, and in the properties that QEMU changed after 7.2.
+      const different = new RegExp(
+        [
+          '^/cpus/cpu@\\d+ (riscv,isa(-base|-extensions)?|mmu-type|riscv,cbo[mz]-block-size) ',
+          '^/chosen (rng-seed|linux,initrd-(start|end)) ',
+          '^/soc/plic@c000000 riscv,ndev ',
+          '^/soc/aplic@c000000 riscv,delegation ',
+        ].join('|'),
+      );
+      const compared = (root: FdtNode): string[] =>
+        lines(root).filter((line) => !absent.test(line) && !different.test(line));
+      expect(compared(ours)).toEqual(compared(theirs));
+      // Nodes of ours are in QEMU's order.
+      const order = (node: FdtNode, path = ''): string[] => [
+        path,
+        ...node.children.flatMap((child) => order(child, `${path}/${child.name}`)),
+      ];
+      expect(order(ours)).toEqual(order(theirs).filter((path) => !absent.test(path)));
+    },
+  );
 });

@@ -6,7 +6,7 @@ import {
   VIRTIO_BASE, VIRTIO_STRIDE, VQ_CONFIG_GENERATION, VQ_DOORBELL, VQ_DOORBELL_IOTHREAD, VQ_IRQ, VQ_ISR,
   VQ_NOTIFY_DATA, VQ_NUM_QUEUES, VQ_PRESENT, IOT_SLEEPING, IOT_WAKE,
 } from '../../worker/layout';
-import { plicFollow } from '../../irqchip/plic.as';
+import { irqFollow } from '../../irqchip/irqchip.as';
 
 const QUEUE_NOTIFY: u32 = 0x50;
 const INTERRUPT_STATUS: u32 = 0x60;
@@ -66,5 +66,5 @@ function ringDoorbell(base: usize, value: u32): void {
 
 /** Makes the slot's interrupt source follow InterruptStatus. */
 function updateInterrupt(base: usize): void {
-  plicFollow(load<i32>(base + VQ_IRQ), base + VQ_ISR);
+  irqFollow(load<i32>(base + VQ_IRQ), base + VQ_ISR);
 }

@@ -26,6 +26,7 @@ export interface RunDraft {
   append?: string;
   bios?: string;
   accel?: 'jit' | 'interp';
+  aia?: 'none' | 'aplic' | 'aplic-imsic';
   /** `off`, or a folder. */
   jitCache?: string;
   drives: DriveOption[];
@@ -62,7 +63,14 @@ const ACCEL_KEYS = {
   accel: choice(['jit', 'interp'], 'how guest code is executed'),
   cache: text('off|DIR', 'folder in which the translator keeps what it has found, or off'),
 };
-const MACHINE_KEYS = { type: choice(['virt'], "QEMU's riscv64 virt board") };
+const MACHINE_KEYS = {
+  type: choice(['virt'], "QEMU's riscv64 virt board"),
+  aia: choice(
+    ['none', 'aplic', 'aplic-imsic'],
+    'interrupt controllers: a PLIC, an APLIC, an APLIC and IMSICs (for MSI)',
+  ),
+  'aia-guests': count('0', 0, 0, 'interrupt files for guests of the guest: harts have no hypervisor extension'),
+};
 const NAME_KEYS = { guest: text('NAME', 'name of the VM') };
 const GLOBAL_KEYS = {
   driver: choice(['virtio-mmio'], 'the driver'),
@@ -167,11 +175,13 @@ export const RUN_OPTIONS: readonly RunOption[] = [
   },
   {
     names: ['-machine', '-M'],
-    argument: '[type=]virt',
+    argument: '[type=]virt[,KEY=VALUE...]',
     section: 'Machine',
     help: 'the board; there is this one',
-    apply(_draft, value) {
-      parseList('-machine', value, MACHINE_KEYS, 'type');
+    keys: { '': MACHINE_KEYS },
+    apply(draft, value) {
+      const { aia } = parseList('-machine', value, MACHINE_KEYS, 'type');
+      if (aia !== undefined) draft.aia = aia;
     },
   },
   {
