@@ -22,7 +22,8 @@ import type { Part, Region } from './jit-regions.ts';
 /** Halfwords of a page; its place among the translator's three by its place in a record. */
 const HALFWORDS = 2048;
 const PLACE = [1, 0, 2];
-const VISITED = 1;
+/** Instructions of the region itself, and of functions that have been copied into it. */
+const VISITED = 1 | 4;
 /** Fields of a request. */
 const REQUEST_PAGES = 8;
 const REQUEST_VERSIONS = 20;

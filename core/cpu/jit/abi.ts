@@ -10,7 +10,7 @@
  */
 
 /** Version of the translator: regions kept on disk are of use to the same version only. */
-export const TRANSLATOR_VERSION = 1;
+export const TRANSLATOR_VERSION = 2;
 
 // ---- the function table ---------------------------------------------------------------------------------------
 /** Entry 0: the region of code that has none; returns `pc`. */

@@ -38,6 +38,8 @@ export const B_PREDS = 80;
 /** u16 index of its first in W_CASES and number of observed targets of the indirect jump that ends it. */
 export const B_CASES = 84;
 export const B_CASE_COUNT = 86;
+/** i16, END_LEAF: the block behind the call; -1: it is not in the region. */
+export const B_CONTINUE = 88;
 
 /** Goes on to B_NEXT. */
 export const END_FALL = 0;
@@ -46,6 +48,10 @@ export const END_JUMP = 2;
 export const END_JUMP_REG = 3;
 /** The last instruction is left to the interpreter. */
 export const END_LEAVE = 4;
+/** Calls a leaf function that has been copied into the region: goes on to B_TAKEN, its first block, which comes back to B_CONTINUE. */
+export const END_LEAF = 5;
+/** Returns from such a function to B_TAKEN. */
+export const END_LEAF_RETURN = 6;
 
 // @ts-ignore: decorator
 @inline

@@ -294,7 +294,11 @@ function emitEnd(index: i32): void {
   }
   const taken = load<i16>(block, b.B_TAKEN);
   const takenAt = load<i32>(block, b.B_TAKEN_AT);
-  if (end == b.END_JUMP) {
+  if (end == b.END_LEAF) {
+    pcConst(at + (r.lengthAt(last) << 1));
+    setReg(load<u16>(slot, 2));
+  }
+  if (end == b.END_JUMP || end == b.END_LEAF || end == b.END_LEAF_RETURN) {
     setRetired(retired + 1);
     emitEdge(index, taken, takenAt);
     return;

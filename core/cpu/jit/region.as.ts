@@ -7,26 +7,37 @@
  */
 import { decodeNarrow, decodeWide } from '../generated/decode.as';
 import {
-  KIND_ACCESS, KIND_BRANCH, KIND_JUMP, KIND_JUMP_REG, KIND_LEAVE, KIND_SYSTEM, META,
+  KIND_ACCESS, KIND_BRANCH, KIND_FENCE, KIND_JUMP, KIND_JUMP_REG, KIND_LEAVE, KIND_PLAIN, KIND_SYSTEM, META,
 } from '../generated/translate.as';
 import { HART_BASE, HART_STRIDE } from '../../worker/layout';
 import {
   JIT_EAGER, JIT_FLAGS, JIT_RING_STRIDE, JIT_RINGS, MAX_CASES, PAGE_COPY, PAGE_PA, PAGE_VERSION, SHADOW_CASES, SHADOW_REQUEST, TRANSLATOR_CASES,
 } from './abi';
 import {
-  B_AFTER, B_CALLS, B_CASE_COUNT, B_CASES, B_CHILD, B_CLEARS, B_DEFS, B_END, B_IDOM, B_LAST, B_NEXT, B_NEXT_AT,
+  B_AFTER, B_CALLS, B_CASE_COUNT, B_CASES, B_CHILD, B_CLEARS, B_CONTINUE, B_DEFS, B_END, B_IDOM, B_LAST, B_NEXT, B_NEXT_AT,
   B_SIBLING, B_START, B_TAKEN, B_TAKEN_AT, B_USES, BLOCK_SIZE, blockAt, END_BRANCH, END_FALL, END_JUMP, END_JUMP_REG,
-  END_LEAVE, MAX_BLOCKS,
+  END_LEAF, END_LEAF_RETURN, END_LEAVE, MAX_BLOCKS,
 } from './blocks.as';
 import { registerBit } from './emit.as';
 import { flow, shape } from './graph.as';
 import { H_JIT_TARGETS, TARGETS } from './targets.as';
-import { HALFWORDS, W_ADDRESSES, W_BLOCK_OF, W_CASES, W_PAGES, W_SLOTS, W_STACK, W_VISIT } from './work.as';
+import { HALFWORDS, W_ADDRESSES, W_BLOCK_OF, W_CASES, W_LEAF, W_PAGES, W_SLOTS, W_STACK, W_VISIT } from './work.as';
 
 /** TurboFan is superlinear in the size of a function (research/jit.md). */
 const MAX_INSNS = 800;
+/** Instructions of a leaf function that is copied to where it is called. */
+const MAX_LEAF = 40;
+
+// W_VISIT. An instruction of the region; one that a block begins with.
 const VISITED = 1;
 const LEADER = 2;
+/** The same for leaf functions that are copied into the region. */
+const LEAF = 4;
+const LEAF_LEADER = 8;
+/** A call of one. */
+const CALLS_LEAF = 16;
+/** Looked at by the scan of a function that may be one. */
+const SCANNED = 32;
 
 // ---- the region -----------------------------------------------------------------------------------------------------
 export let blockCount: i32 = 0;
@@ -60,10 +71,20 @@ export function slotAt(h: i32): usize {
 function metaOf(slot: usize): u32 {
   return load<u16>(META + (<usize>load<u16>(slot) << 1));
 }
-// @ts-ignore: decorator
-@inline
+/** Whether a system instruction sees how many instructions have retired: what those that called its region have, only they know. */
+function countsInstructions(slot: usize): bool {
+  const insn = load<u32>(slot, 12);
+  // SYSTEM, and not one of its instructions without a CSR.
+  if ((insn & 127) != 0x73 || ((insn >> 12) & 7) == 0) return false;
+  const csr = insn >> 20;
+  // mcycle to mhpmcounter31, cycle to hpmcounter31 but time, mcountinhibit and mhpmevent.
+  return (csr & ~31) == 0xb00 || ((csr & ~31) == 0xc00 && csr != 0xc01) || (csr & ~31) == 0x320;
+}
+
 export function kindAt(h: i32): i32 {
-  return metaOf(slotAt(h)) & 7;
+  const slot = slotAt(h);
+  const kind = metaOf(slot) & 7;
+  return kind == KIND_SYSTEM && countsInstructions(slot) ? KIND_LEAVE : kind;
 }
 export function usesFp(h: i32): bool {
   return (metaOf(slotAt(h)) & 0x100) != 0;
@@ -93,9 +114,11 @@ export function distance(h: i32): i32 {
 function isLink(offset: u32): bool {
   return offset == 8 || offset == 40;
 }
+/** A call that is made as one. */
 export function isCall(h: i32): bool {
   const kind = kindAt(h);
-  return (kind == KIND_JUMP || kind == KIND_JUMP_REG) && isLink(load<u16>(slotAt(h), 2));
+  if (kind != KIND_JUMP && kind != KIND_JUMP_REG) return false;
+  return isLink(load<u16>(slotAt(h), 2)) && !(load<u8>(W_VISIT + h) & CALLS_LEAF);
 }
 export function isReturn(h: i32): bool {
   const slot = slotAt(h);
@@ -214,6 +237,87 @@ function listCases(block: usize, h: i32): void {
   store<u16>(block, <u16>(caseCount - load<u16>(block, B_CASES)), B_CASE_COUNT);
 }
 
+// ---- leaf functions -----------------------------------------------------------------------------------------------
+
+/** Whether a leaf function may go on at h: in the entry's own page, so that no guard is needed for its sake. */
+// @ts-ignore: decorator
+@inline
+function leafGoesOn(h: i32): bool {
+  return h >> 11 == 1 && executed(h);
+}
+
+/** Looks at a function until it returns or leaves. @returns its instructions, at W_LEAF; -1: it cannot be copied */
+function scan(target: i32, link: u32): i32 {
+  const bottom = stack;
+  const linkBit = registerBit(link);
+  let count = 0;
+  store<u16>(stack, <u16>target);
+  stack += 2;
+  while (stack != bottom) {
+    stack -= 2;
+    let h: i32 = load<u16>(stack);
+    store<u8>(W_VISIT + h, load<u8>(W_VISIT + h) | LEAF_LEADER);
+    while (!(load<u8>(W_VISIT + h) & SCANNED)) {
+      if (count == MAX_LEAF || !decode(h)) {
+        stack = bottom;
+        return -1 - count;
+      }
+      store<u16>(W_LEAF + (<usize>count << 1), <u16>h);
+      count++;
+      store<u8>(W_VISIT + h, load<u8>(W_VISIT + h) | SCANNED);
+      const slot = slotAt(h);
+      const kind = kindAt(h);
+      const next = h + lengthAt(h);
+      const returns = kind == KIND_JUMP_REG && isReturn(h) && load<u16>(slot, 4) == link;
+      const jumps = kind == KIND_JUMP && load<u16>(slot, 2) == 0x100;
+      const others = kind == KIND_PLAIN || kind == KIND_ACCESS || kind == KIND_BRANCH || kind == KIND_FENCE;
+      if (!(returns || jumps || others) || next > 4096 || (writesOf(h) & linkBit) != 0) {
+        stack = bottom;
+        return -1 - count;
+      }
+      if (returns) break;
+      if (kind == KIND_BRANCH || jumps) {
+        const to = h + (load<i32>(slot, 8) >> 1);
+        if (leafGoesOn(to)) {
+          store<u16>(stack, <u16>to);
+          stack += 2;
+        }
+        if (jumps) break;
+        if (leafGoesOn(next)) {
+          store<u16>(stack, <u16>next);
+          stack += 2;
+        }
+        break;
+      }
+      if (!leafGoesOn(next)) break;
+      h = next;
+    }
+  }
+  return count;
+}
+
+/** Whether the direct call at h is of a leaf function that is copied to it; its instructions then belong to the region. */
+function takesLeaf(h: i32): bool {
+  const slot = slotAt(h);
+  if (kindAt(h) != KIND_JUMP || h >> 11 != 1) return false;
+  const target = h + (load<i32>(slot, 8) >> 1);
+  if (!leafGoesOn(target)) return false;
+  const count = scan(target, load<u16>(slot, 2));
+  const found = count >= 0 && insnCount + count <= MAX_INSNS;
+  const seen = count < 0 ? -1 - count : count;
+  for (let i = 0; i < seen; i++) {
+    const at: i32 = load<u16>(W_LEAF + (<usize>i << 1));
+    store<u8>(W_VISIT + at, (load<u8>(W_VISIT + at) & ~SCANNED) | (found ? LEAF : 0));
+    if (found) cover(at);
+  }
+  if (!found) return false;
+  insnCount += count;
+  store<u8>(W_VISIT + h, load<u8>(W_VISIT + h) | CALLS_LEAF);
+  return true;
+}
+
+// ---- discovery --------------------------------------------------------------------------------------------------
+
 /** Marks what is reached from the entry. */
 function discover(): void {
   stack = W_STACK;
@@ -234,7 +338,12 @@ function discover(): void {
       const kind = kindAt(h);
       if (kind == KIND_LEAVE) break;
       const next = h + lengthAt(h);
-      if (!isCall(h)) {
+      if (isCall(h)) {
+        if (takesLeaf(h)) {
+          if (executed(next)) visitLater(next);
+          break;
+        }
+      } else {
         if (kind == KIND_BRANCH || kind == KIND_JUMP) {
           if (kind == KIND_JUMP && load<u16>(slotAt(h), 2) != 0x100) break;
           const target = h + (load<i32>(slotAt(h), 8) >> 1);
@@ -254,10 +363,16 @@ function discover(): void {
   }
 }
 
+/** Flags of what blocks are being made of: the region's own code, or a copy of a leaf function, which returns to a block. */
+let member: u32 = VISITED;
+let leader: u32 = LEADER;
+let returnTo: i32 = -1;
+let returnAt: i32 = 0;
+
 // @ts-ignore: decorator
 @inline
 function isVisited(h: i32): bool {
-  return <u32>h < <u32>HALFWORDS && (load<u8>(W_VISIT + h) & VISITED) != 0;
+  return <u32>h < <u32>HALFWORDS && (load<u8>(W_VISIT + h) & member) != 0;
 }
 
 /** Makes the block that begins at h. */
@@ -294,6 +409,10 @@ function makeBlock(start: i32): void {
       after = 0;
       store<u8>(block, 1, B_CALLS);
       store<u8>(block, 1, B_CLEARS);
+    } else if (load<u8>(W_VISIT + h) & CALLS_LEAF) {
+      store<u8>(block, END_LEAF, B_END);
+      store<i32>(block, distance(h) + load<i32>(slotAt(h), 8), B_TAKEN_AT);
+      ends = true;
     } else if (kind == KIND_SYSTEM) {
       after = 0;
       store<u8>(block, 1, B_CLEARS);
@@ -306,8 +425,14 @@ function makeBlock(start: i32): void {
       store<i16>(block, isVisited(target) ? <i16>target : -1, B_TAKEN);
       ends = true;
     } else if (kind == KIND_JUMP_REG && load<u16>(slotAt(h), 2) == 0x100) {
-      store<u8>(block, END_JUMP_REG, B_END);
-      if (!isReturn(h)) listCases(block, h);
+      if (member == LEAF) {
+        store<u8>(block, END_LEAF_RETURN, B_END);
+        store<i16>(block, <i16>returnTo, B_TAKEN);
+        store<i32>(block, returnAt, B_TAKEN_AT);
+      } else {
+        store<u8>(block, END_JUMP_REG, B_END);
+        if (!isReturn(h)) listCases(block, h);
+      }
       ends = true;
     } else if (kind == KIND_LEAVE || kind == KIND_JUMP || kind == KIND_JUMP_REG) {
       store<u8>(block, END_LEAVE, B_END);
@@ -315,7 +440,7 @@ function makeBlock(start: i32): void {
     }
     store<i32>(block, (next - entry) << 1, B_NEXT_AT);
     const there = isVisited(next);
-    if (ends || !there || load<u8>(W_VISIT + next) & LEADER) {
+    if (ends || !there || load<u8>(W_VISIT + next) & leader) {
       const end = load<u8>(block, B_END);
       if (there && (end == END_FALL || end == END_BRANCH)) store<i16>(block, <i16>next, B_NEXT);
       break;
@@ -328,19 +453,77 @@ function makeBlock(start: i32): void {
   store<u64>(block, after, B_AFTER);
 }
 
-/** Halfwords of successors become blocks. */
-function link(): void {
-  for (let i = 0; i < blockCount; i++) {
+/** Halfwords of successors become blocks, in the blocks from `from` on. */
+function link(from: i32): void {
+  for (let i = from; i < blockCount; i++) {
     const block = blockAt(i);
     const taken = load<i16>(block, B_TAKEN);
-    if (taken >= 0) store<i16>(block, <i16>load<u16>(W_BLOCK_OF + (<usize>taken << 1)), B_TAKEN);
+    if (taken >= 0 && load<u8>(block, B_END) != END_LEAF_RETURN) store<i16>(block, <i16>load<u16>(W_BLOCK_OF + (<usize>taken << 1)), B_TAKEN);
     const next = load<i16>(block, B_NEXT);
     if (next >= 0) store<i16>(block, <i16>load<u16>(W_BLOCK_OF + (<usize>next << 1)), B_NEXT);
   }
+}
+
+function linkCases(): void {
   for (let i = 0; i < caseCount; i++) {
     const at = W_CASES + (<usize>i << 2);
     store<i16>(at, <i16>load<u16>(W_BLOCK_OF + (<usize>load<u16>(at) << 1)), 2);
   }
+}
+
+/** Makes the blocks of a copy of the leaf function at `start`. @returns false: there is no room for them */
+function copyLeaf(start: i32): bool {
+  const from = blockCount;
+  stack = W_STACK;
+  store<u16>(stack, <u16>start);
+  stack += 2;
+  while (stack != W_STACK) {
+    stack -= 2;
+    const h: i32 = load<u16>(stack);
+    const made: i32 = load<u16>(W_BLOCK_OF + (<usize>h << 1));
+    if (made >= from && made < blockCount && load<u16>(blockAt(made), B_START) == <u16>h) continue;
+    if (blockCount == MAX_BLOCKS) return false;
+    const block = blockAt(blockCount);
+    makeBlock(h);
+    const next = load<i16>(block, B_NEXT);
+    if (next >= 0) {
+      store<u16>(stack, <u16>next);
+      stack += 2;
+    }
+    const taken = load<i16>(block, B_TAKEN);
+    if (taken >= 0 && load<u8>(block, B_END) != END_LEAF_RETURN) {
+      store<u16>(stack, <u16>taken);
+      stack += 2;
+    }
+  }
+  link(from);
+  return true;
+}
+
+/** Copies the leaf functions that the region calls to their calls. @returns false: there is no room for them */
+function copyLeaves(): bool {
+  const own = blockCount;
+  // Copies use W_BLOCK_OF for blocks of their own.
+  for (let i = 0; i < own; i++) {
+    const block = blockAt(i);
+    if (load<u8>(block, B_END) != END_LEAF) continue;
+    const next = entry + (load<i32>(block, B_NEXT_AT) >> 1);
+    store<i16>(block, isVisited(next) ? <i16>load<u16>(W_BLOCK_OF + (<usize>next << 1)) : -1, B_CONTINUE);
+  }
+  member = LEAF;
+  leader = LEAF_LEADER;
+  let room = true;
+  for (let i = 0; i < own && room; i++) {
+    const block = blockAt(i);
+    if (load<u8>(block, B_END) != END_LEAF) continue;
+    returnTo = load<i16>(block, B_CONTINUE);
+    returnAt = load<i32>(block, B_NEXT_AT);
+    store<i16>(block, <i16>blockCount, B_TAKEN);
+    room = copyLeaf(entry + (load<i32>(block, B_TAKEN_AT) >> 1));
+  }
+  member = VISITED;
+  leader = LEADER;
+  return room;
 }
 
 /** Bytes covered in a page (0 before, 1 own, 2 behind) as first << 16 | end; 0: none. */
@@ -388,6 +571,7 @@ export function buildRegion(request: usize): bool {
   hasFp = false;
   first = HALFWORDS;
   end = 0;
+  member = VISITED;
   if (!executed(entry)) return false;
   discover();
   if (!isVisited(entry)) return false;
@@ -401,7 +585,10 @@ export function buildRegion(request: usize): bool {
     makeBlock(h);
   }
   store<i32>(TRANSLATOR_CASES, caseCount);
-  link();
+  link(0);
+  linkCases();
+  if (!copyLeaves()) return false;
+  member = VISITED | LEAF;
   blockCount = shape(blockCount);
   flow(blockCount);
   pages = 1 | (covered(0) ? 2 : 0) | (covered(2) ? 4 : 0);

@@ -15,6 +15,8 @@ export const W_VISIT: usize = TRANSLATOR_VISITED;
 export const W_BLOCK_OF: usize = TRANSLATOR_WORK + 0x20000;
 /** u16 stack of addresses to be visited. */
 export const W_STACK: usize = TRANSLATOR_WORK + 0x24000;
+/** u16: halfwords of the function that is being looked at. */
+export const W_LEAF: usize = TRANSLATOR_WORK + 0x3100;
 /** i16 x 2 a case of an indirect jump: halfword, block. */
 export const W_CASES: usize = TRANSLATOR_WORK + 0x27000;
 /** Basic blocks, BLOCK_SIZE each. */
