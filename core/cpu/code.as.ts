@@ -19,11 +19,13 @@ import {
 } from './jit/abi';
 import { announcePage } from './jit/request.as';
 import { decodeNarrow, decodeWide, OP_PAGE_END, OP_STRADDLE } from './generated/decode.as';
-import { fetchContext, fetchIsPartial, linearAddress, translateFetch } from './mmu.as';
+import { fetchContext, fetchIsGlobal, fetchIsPartial, globalFetchKey, linearAddress, noteWholePage, translateFetch } from './mmu.as';
 import { pmpAllows } from './pmp.as';
 import { ACCESS_FETCH, CAUSE_FETCH_ACCESS, fault, raise } from './state.as';
 
 const ITLB_ENTRIES = 1024;
+/** In an entry of the instruction TLB: u32, globalFetchKey of when it was made when the page is global, else 0. */
+const ITLB_GLOBAL = 12;
 const DIR_ENTRIES = CODE_DIR_ENTRIES;
 const SLOTS_SIZE = 2050 * 16;
 const COPY = PAGE_COPY;
@@ -130,6 +132,18 @@ function codePage(block: usize, pa: u64, source: usize): usize {
  * `fetchIsPartial` set only what lies at `va` may be used: see decodeAlone.
  */
 export function fetchPage(block: usize, va: u64): usize {
+  const entry = block + H_ITLB + (<usize>((va >> 12) & (ITLB_ENTRIES - 1)) << 4);
+  const tag = (va & ~(<u64>4095)) | fetchContext;
+  const other = load<u64>(entry);
+  if (load<u32>(entry, ITLB_GLOBAL) == globalFetchKey && other != 0 && (other ^ va) >> 12 == 0) {
+    // A global page, entered in another address space.
+    const known: usize = load<u32>(entry, 8);
+    if (load<i32>(known, META_EPOCH) == load<i32>(block + H_EPOCH)) {
+      store<u64>(entry, tag);
+      noteWholePage();
+      return known;
+    }
+  }
   const pa = translateFetch(block, va, load<i32>(block + H_PRIV));
   if (fault) return 0;
   const pagePa = pa & ~(<u64>4095);
@@ -140,9 +154,9 @@ export function fetchPage(block: usize, va: u64): usize {
   }
   const page = codePage(block, pagePa, source);
   if (fetchIsPartial) return page;
-  const entry = block + H_ITLB + (<usize>((va >> 12) & (ITLB_ENTRIES - 1)) << 4);
-  store<u64>(entry, (va & ~(<u64>4095)) | fetchContext);
+  store<u64>(entry, tag);
   store<u32>(entry, <u32>page, 8);
+  store<u32>(entry, fetchIsGlobal ? globalFetchKey : 0, ITLB_GLOBAL);
   return page;
 }
 

@@ -6,7 +6,7 @@
  * any of these changes the context, so satp writes and traps flush nothing, and sfence.vma retires context numbers.
  */
 import {
-  CONTROL_BASE, CTL_RAM_SIZE, H_DTLB, H_ITLB, H_MENVCFG, H_MSTATUS, H_NEXT_CONTEXT, H_PRIV, H_SATP, H_SPACES, H_STAT_TLB_MISS,
+  CONTROL_BASE, CTL_RAM_SIZE, H_DTLB, H_GLOBALS, H_ITLB, H_MENVCFG, H_MSTATUS, H_NEXT_CONTEXT, H_PRIV, H_SATP, H_SPACES, H_STAT_TLB_MISS,
   H_SUPER_RANGE, MROM_BASE, RAM_OFFSET,
 } from '../worker/layout';
 import { H_DATA_CONTEXT, H_FETCH_CONTEXT } from './jit/abi';
@@ -22,6 +22,8 @@ const MROM_PA: u64 = 0x1000;
 const MROM_END: u64 = 0x10000;
 
 const TLB_MASK = 4095;
+/** In an entry of the data TLB: u32, globalKey of when it was made when the page is global, else 0. */
+const TLB_GLOBAL = 20;
 const ITLB_ENTRIES = 1024;
 const SPACE_SIZE = 80;
 const SPACES = 64;
@@ -33,6 +35,7 @@ const PTE_R = 2;
 const PTE_W = 4;
 const PTE_X = 8;
 const PTE_U = 16;
+const PTE_G = 32;
 const PTE_A = 64;
 const PTE_D = 128;
 const PTE_PPN_MASK: u64 = 0x3ffffffffffc00;
@@ -48,9 +51,16 @@ export let dataContext: u64 = 0;
 export let dataPriv: i32 = 0;
 export let fetchContext: u64 = 0;
 
-/** Results of walk() beside the physical address: rights for the TLB (1 R, 2 W, 4 X) and the page's size. */
+/** Results of walk() beside the physical address: rights for the TLB (1 R, 2 W, 4 X), the page's size, whether it is global. */
 let walkRights: i32 = 0;
 let walkSize: u64 = 0;
+let walkIsGlobal: bool = false;
+/** What an entry of a global page must have beside its page number to serve data accesses in any address space: see resolve(). */
+let globalKey: u32 = 0;
+/** The same for fetches: see fetchPage() in code.as.ts. */
+export let globalFetchKey: u32 = 0;
+/** After translateFetch(): whether the page is global. */
+export let fetchIsGlobal: bool = false;
 
 /** Physical address of the last access that turned out not to be RAM. */
 export let devicePa: u64 = 0;
@@ -126,6 +136,12 @@ function modeIndex(priv: i32): i32 {
   return priv == PRIV_M ? 2 : priv;
 }
 
+/** What entries of global pages are known by in all address spaces of a mode. Never 0: without translation there are none. */
+function keyOfGlobals(block: usize, satp: u64, mode: i32): u32 {
+  const translation = satp >> 60 == 0 ? 15 : <u32>(satp >> 60);
+  return (load<u32>(block + H_GLOBALS) << 8) | (translation << 4) | <u32>mode;
+}
+
 /** Recomputes the contexts after a change of privilege, mstatus, satp or PMP. */
 export function refreshContexts(block: usize): void {
   const priv = load<i32>(block + H_PRIV);
@@ -139,6 +155,8 @@ export function refreshContexts(block: usize): void {
     const x = contextOf(block, priv == PRIV_M ? 0 : satp, modeIndex(priv));
     if (d != 0 && x != 0) {
       dataContext = d;
+      globalKey = keyOfGlobals(block, data == PRIV_M ? 0 : satp, modeIndex(data) | bits);
+      globalFetchKey = keyOfGlobals(block, priv == PRIV_M ? 0 : satp, modeIndex(priv));
       fetchContext = x;
       store<u64>(block + H_DATA_CONTEXT, d);
       store<u64>(block + H_FETCH_CONTEXT, x);
@@ -151,6 +169,11 @@ export function refreshContexts(block: usize): void {
 /** sfence.vma without an address; asid < 0: every address space. The caller refreshes contexts. */
 export function flushSpaces(block: usize, asid: i64): void {
   if (asid < 0) {
+    // With an ASID, global mappings stay (privileged manual 12.2.1).
+    const globals = load<u32>(block + H_GLOBALS) + 1;
+    store<u32>(block + H_GLOBALS, globals);
+    // 24 bits of it are in the keys: what is left of the last time round must not be taken for new.
+    if ((globals & 0xffffff) == 0) memory.fill(block + H_DTLB, 0, (TLB_MASK + 1) * 32);
     memory.fill(block + H_SPACES, 0, SPACES * SPACE_SIZE);
     forgetSuperpages(block);
     return;
@@ -172,6 +195,7 @@ export function flushPage(block: usize, va: u64): void {
   const d = block + H_DTLB + (<usize>((va >> 12) & TLB_MASK) << 5);
   store<u64>(d, 0);
   store<u64>(d, 0, 8);
+  store<u32>(d, 0, TLB_GLOBAL);
   store<u64>(block + H_ITLB + (<usize>((va >> 12) & (ITLB_ENTRIES - 1)) << 4), 0);
 }
 
@@ -210,6 +234,7 @@ function walk(block: usize, va: u64, access: i32, priv: i32): u64 {
   if (priv == PRIV_M || mode == 0) {
     walkRights = 7;
     walkSize = 4096;
+    walkIsGlobal = false;
     return va;
   }
   const levels = mode - 5;
@@ -218,6 +243,7 @@ function walk(block: usize, va: u64, access: i32, priv: i32): u64 {
   const mstatus = load<u64>(block + H_MSTATUS);
   const menvcfg = load<u64>(block + H_MENVCFG);
   let table = (satp & 0xfffffffffff) << 12;
+  let global: u64 = 0;
   for (let level = levels - 1; level >= 0; level--) {
     const pteAddress = table + (((va >> (12 + 9 * level)) & 511) << 3);
     const at = linearAddress(pteAddress, 8, ACCESS_STORE);
@@ -227,6 +253,7 @@ function walk(block: usize, va: u64, access: i32, priv: i32): u64 {
     if (pte & PTE_RESERVED) return fail(block, pageFault(access), va);
     const pbmt = pte & PTE_PBMT;
     if (pbmt == PTE_PBMT || (pbmt != 0 && !(menvcfg & ENV_PBMTE))) return fail(block, pageFault(access), va);
+    global |= pte & PTE_G;
     const ppn = (pte & PTE_PPN_MASK) >> 10;
     if (!(pte & (PTE_R | PTE_X))) {
       if (pte & (PTE_U | PTE_A | PTE_D | PTE_N | PTE_PBMT)) return fail(block, pageFault(access), va);
@@ -257,6 +284,7 @@ function walk(block: usize, va: u64, access: i32, priv: i32): u64 {
     if (permitted(pte, ACCESS_FETCH, priv, mstatus)) rights |= 4;
     walkRights = rights;
     walkSize = size;
+    walkIsGlobal = global != 0;
     if (size > 4096) noteSuperpage(block, va, size);
     return base | (va & (size - 1));
   }
@@ -266,6 +294,11 @@ function walk(block: usize, va: u64, access: i32, priv: i32): u64 {
 /** Set by translateFetch: parts of the page may not be executed, so each instruction in it must be checked. */
 export let fetchIsPartial: bool = false;
 
+/** The page that is fetched from is known to be executable as a whole. */
+export function noteWholePage(): void {
+  fetchIsPartial = false;
+}
+
 /** Physical address of a halfword to be fetched, checked for execution; `fault` tells of failure. */
 export function translateFetch(block: usize, va: u64, priv: i32): u64 {
   const pa = walk(block, va, ACCESS_FETCH, priv);
@@ -273,6 +306,7 @@ export function translateFetch(block: usize, va: u64, priv: i32): u64 {
   const pagePa = pa & ~(<u64>4095);
   // Code is predecoded by pages: what PMP says of the page as a whole is all that need be asked, as a rule.
   const got = pmpRights(block, pagePa, 4096, priv);
+  fetchIsGlobal = walkIsGlobal;
   fetchIsPartial = (got & PMP_PARTIAL) != 0 && !pmpPageExecutable(block, pagePa, priv);
   const allowed = fetchIsPartial ? pmpAllows(block, pa, 2, ACCESS_FETCH, priv) : (got & (4 | PMP_PARTIAL)) != 0;
   if (!allowed) return fail(block, accessFault(ACCESS_FETCH), va);
@@ -290,6 +324,13 @@ function resolve(block: usize, va: u64, size: u64, access: i32): usize {
   const tag = (va & ~(<u64>4095)) | dataContext;
   const side: usize = access == ACCESS_STORE ? 8 : 0;
   if (load<u64>(entry + side) == tag) return <usize>va + load<u32>(entry, 16);
+  // A global page: the entry is as good in this address space as in the one that it was made in.
+  const other = load<u64>(entry + side);
+  if (load<u32>(entry, TLB_GLOBAL) == globalKey && other != 0 && (other ^ va) >> 12 == 0) {
+    if (load<u64>(entry) != 0) store<u64>(entry, tag);
+    if (load<u64>(entry, 8) != 0) store<u64>(entry, tag, 8);
+    return <usize>va + load<u32>(entry, 16);
+  }
   store<u64>(block + H_STAT_TLB_MISS, load<u64>(block + H_STAT_TLB_MISS) + 1);
 
   const pa = walk(block, va, access, dataPriv);
@@ -314,6 +355,7 @@ function resolve(block: usize, va: u64, size: u64, access: i32): usize {
       store<u64>(entry, rights & 1 ? tag : 0);
       store<u64>(entry, writable ? tag : 0, 8);
       store<u32>(entry, <u32>page - <u32>(va & ~(<u64>4095)), 16);
+      store<u32>(entry, walkIsGlobal ? globalKey : 0, TLB_GLOBAL);
       store<u64>(entry, pagePa, 24);
     }
   }

@@ -220,6 +220,8 @@ export const H_CODE_NEXT = 0xa38;
 /** i32: read-modify-written as a memory barrier. */
 export const H_BARRIER = 0xa3c;
 // 0xa40 to 0xa67 and 0xa6c: core/cpu/jit/abi.ts.
+/** u32: counts what makes global mappings that are cached void. */
+export const H_GLOBALS = 0xa80;
 /** u32: the last PAGE_VERSION given to a code page. */
 export const H_PAGE_VERSION = 0xa68;
 

@@ -1,5 +1,6 @@
 /** Address translation (privileged manual 12.3 to 12.6, Svnapot, Svpbmt, Svadu) and mstatus.SUM, MXR, MPRV. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Program } from '../harness/asm.ts';
 import { BareMetal } from '../harness/bare-metal.ts';
 import { leaf, PageTables, PTE, PTE_ALL } from '../harness/page-tables.ts';
 import type { Mode } from '../harness/page-tables.ts';
@@ -509,5 +510,106 @@ describe('sfence.vma', () => {
     p.op('addi', { rd: s3, rs1: s3, imm: -1 }).op('bne', { rs1: s3 }, 'again').end();
     const expected = tables.reduce((sum, _, i) => sum + BigInt((i % 64) * (spaces - i)), 0n);
     expect((await runHere(bare, p)).kept).toEqual([expected, expected]);
+  });
+});
+
+describe('global pages', () => {
+  const G = PTE_ALL | PTE.G;
+  const second = TABLES + 0x10000;
+  /** In the instruction TLB the program's own pages are elsewhere. */
+  const PAGE = VA + 0x12_3000n;
+
+  /**
+   * Two address spaces, in which PAGE leads to frames 1 and 2: what is seen in the one, then in the other, and there again behind
+   * each of the fences. Software that marks different pages as global must expect either (12.2.1): so it is seen what is cached.
+   */
+  async function seen(flags: bigint, kind: 'load' | 'fetch', fences: ((p: TrapProgram) => void)[]): Promise<bigint[]> {
+    const spaces = [TABLES, second].map((area, i) => new PageTables(bare, area).map(PAGE, frame(1 + i), flags));
+    const code = [1, 2].map((n) => new Program(0).op('addi', { rd: a1, imm: n }).op('ebreak').assemble());
+    code.forEach((bytes, i) => {
+      bare.writeU64(frame(1 + i), BigInt(1 + i));
+      bare.load(frame(1 + i) + 16, bytes);
+    });
+    const p = new TrapProgram();
+    const look = (): void => {
+      if (kind === 'fetch') p.call('S', PAGE + 16n).keep(a1);
+      else
+        p.li(a0, PAGE)
+          .csrsi('mstatus', MS.MPRV | MS.MPP_S)
+          .op('ld', { rd: a1, rs1: a0 })
+          .csrci('mstatus', MS.MPRV)
+          .keep(a1);
+    };
+    p.csrwi('satp', spaces[0]!.satp(1)).op('sfence.vma');
+    look();
+    p.csrwi('satp', spaces[1]!.satp(2));
+    look();
+    for (const fence of fences) {
+      fence(p);
+      look();
+    }
+    p.end();
+    return (await runHere(bare, p)).kept;
+  }
+  const all = (p: TrapProgram): void => void p.op('sfence.vma');
+  const ofSpace = (p: TrapProgram): void => void p.li(t0, 2).op('sfence.vma', { rs2: t0 });
+  const ofPage = (p: TrapProgram): void => void p.li(t0, PAGE).op('sfence.vma', { rs1: t0 });
+
+  test.each(['load', 'fetch'] as const)('are translated once for all address spaces: %s', async (kind) => {
+    expect(await seen(PTE_ALL, kind, [])).toEqual([1n, 2n]);
+    expect(await seen(G, kind, [ofSpace, all])).toEqual([1n, 1n, 1n, 2n]);
+    expect(await seen(G, kind, [ofPage])).toEqual([1n, 1n, 2n]);
+  });
+
+  test('are so too when a pointer above them is marked', async () => {
+    const t = new PageTables(bare, TABLES).map(VA, frame(1), PTE_ALL);
+    const other = new PageTables(bare, second).map(VA, frame(2), PTE_ALL);
+    const root = Number(t.root) + Number((VA >> 30n) & 511n) * 8;
+    bare.writeU64(root, bare.readU64(root) | PTE.G);
+    bare.writeU64(frame(1), 1n);
+    bare.writeU64(frame(2), 2n);
+    const p = new TrapProgram();
+    for (const satp of [t.satp(1), other.satp(2)]) {
+      p.csrwi('satp', satp).li(a0, VA);
+      p.csrsi('mstatus', MS.MPRV | MS.MPP_S)
+        .op('ld', { rd: a1, rs1: a0 })
+        .csrci('mstatus', MS.MPRV)
+        .keep(a1);
+    }
+    p.end();
+    expect((await runHere(bare, p)).kept).toEqual([1n, 1n]);
+  });
+
+  test('keep their rights: no U, no store to a clean page, no other scheme', async () => {
+    const clean = G & ~PTE.D;
+    const r = await run({
+      tables: (t) => t.map(VA, frame(1), clean),
+      accesses: [
+        { kind: 'load', va: VA },
+        { kind: 'load', mode: 'U', va: VA },
+        { kind: 'fetch', va: VA + 8n },
+        { kind: 'fetch', mode: 'U', va: VA + 8n },
+        { kind: 'store', va: VA },
+        { kind: 'load', va: VA },
+      ],
+    });
+    expect(faults(r)).toEqual([null, CAUSE.loadPage, null, CAUSE.fetchPage, CAUSE.storePage, null]);
+    // The same address in another scheme leads elsewhere, or nowhere.
+    const t = new PageTables(bare, TABLES).map(VA, frame(1), G);
+    const p = new TrapProgram();
+    for (const satp of [t.satp(1), new PageTables(bare, second, 'sv48').satp(1), 0n]) {
+      p.csrwi('satp', satp).li(a0, VA).li(a1, -1);
+      p.inMode('M', () =>
+        p
+          .csrci('mstatus', MS.MPP)
+          .csrsi('mstatus', MS.MPRV | MS.MPP_S)
+          .op('ld', { rd: a1, rs1: a0 })
+          .csrci('mstatus', MS.MPRV),
+      );
+      p.csrci('mstatus', MS.MPRV).keep(a1);
+    }
+    p.end();
+    const other = await runHere(bare, p);
+    expect(faults(other)).toEqual([null, CAUSE.loadPage, CAUSE.loadAccess]);
   });
 });
