@@ -5,7 +5,9 @@ const ALONE = ['test/machine/**/*.test.ts'];
 
 export default defineConfig({
   test: {
-    testTimeout: 30_000,
+    // Bounds for what hangs; a busy host is slow.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     pool: 'forks',
     projects: [
       {
