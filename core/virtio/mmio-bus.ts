@@ -12,6 +12,7 @@ import { deviceSnapshot } from './snapshot.ts';
 import * as reg from './spec/mmio.ts';
 import type { InterruptSink } from './transport/interrupt.ts';
 import { MmioTransport } from './transport/mmio.ts';
+import type { VirtioTransport } from './transport/transport.ts';
 
 export interface VirtioMmioBusOptions {
   memory: GuestMemory;
@@ -197,8 +198,13 @@ export class VirtioMmioBus {
   }
 
   /** By slot. */
+  get transports(): VirtioTransport[] {
+    return this.#slots.filter((transport) => transport !== null);
+  }
+
+  /** By slot. */
   snapshot(): VirtioDeviceSnapshot[] {
     const { memory } = this.#options;
-    return this.#slots.filter((transport) => transport !== null).map((transport) => deviceSnapshot(transport, memory));
+    return this.transports.map((transport) => deviceSnapshot(transport, memory));
   }
 }

@@ -2,6 +2,7 @@
 import type { Host } from '../host/host.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { BackendContext, VirtioBackend } from '../virtio/backend/backend.ts';
+import type { HeldBuffers } from '../virtio/backend/queue-server.ts';
 import { createRunningQueue } from '../virtio/queue/create-queue.ts';
 import { QueueFault } from '../virtio/queue/queue-fault.ts';
 import type { RunningQueue, RunningQueueConfig } from '../virtio/queue/running-queue.ts';
@@ -76,6 +77,11 @@ export class DeviceRunner {
     for (const { queue } of gone) queue.flush();
     this.#backend.stop(gone.map(({ queue }) => queue.index));
     return gone.map(({ queue }) => ({ queue: queue.index, position: queue.position }));
+  }
+
+  held(index: number): HeldBuffers | null {
+    const queue = this.#served.find((served) => served.queue.index === index)?.queue;
+    return queue ? { position: queue.position, chains: queue.held() } : null;
   }
 
   configure(change: unknown): null {

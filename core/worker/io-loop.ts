@@ -104,6 +104,8 @@ export class IoLoop {
         return this.#device(request.slot).activate(request.queues, request.activation);
       case 'deactivate':
         return this.#device(request.slot).deactivate(request.queues);
+      case 'held':
+        return this.#device(request.slot).held(request.queue);
       case 'configure':
         return this.#device(request.slot).configure(request.change);
       case 'quiesce':

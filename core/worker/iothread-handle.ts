@@ -6,7 +6,7 @@ import { RingsideError, errorLine } from '../errors.ts';
 import type { ErrorKind } from '../errors.ts';
 import type { HostSpec } from '../host/host.ts';
 import type { GuestMemoryHandle } from '../memory/guest-memory.ts';
-import type { QueueServer, QueueServerListener } from '../virtio/backend/queue-server.ts';
+import type { HeldBuffers, QueueServer, QueueServerListener } from '../virtio/backend/queue-server.ts';
 import type { BackendInit } from '../virtio/device.ts';
 import type { RunningQueueConfig } from '../virtio/queue/running-queue.ts';
 import type { InterruptSpec } from '../virtio/transport/interrupt.ts';
@@ -101,6 +101,10 @@ export class IoThreadHandle implements QueueServer {
 
   async deactivate(slot: number, queues: number[] | null): Promise<DeactivateReply> {
     return (await this.#request({ op: 'deactivate', slot, queues })) as DeactivateReply;
+  }
+
+  async held(slot: number, queue: number): Promise<HeldBuffers | null> {
+    return (await this.#request({ op: 'held', slot, queue })) as HeldBuffers | null;
   }
 
   async configure(slot: number, change: unknown): Promise<void> {

@@ -29,6 +29,8 @@ export type IoThreadRequest =
   | { op: 'activate'; slot: number; queues: RunningQueueConfig[]; activation: unknown }
   /** Lets go of the given queues (null: all of the device). The reply has the positions of those that ran. */
   | { op: 'deactivate'; slot: number; queues: number[] | null }
+  /** Asks for the buffers that the device has of a queue. */
+  | { op: 'held'; slot: number; queue: number }
   | { op: 'configure'; slot: number; change: unknown }
   /** Nothing of guest RAM is touched from the reply on, until 'resume'. */
   | { op: 'quiesce' }

@@ -4,7 +4,7 @@
  */
 import type { BackendInit } from '../device.ts';
 import type { QueueFaultKind } from '../queue/queue-fault.ts';
-import type { QueuePosition, RunningQueueConfig } from '../queue/running-queue.ts';
+import type { HeldChain, QueuePosition, RunningQueueConfig } from '../queue/running-queue.ts';
 import type { InterruptSpec } from '../transport/interrupt.ts';
 import type { BackendEvent } from './backend.ts';
 
@@ -14,6 +14,11 @@ export interface QueueServerListener {
   event(event: BackendEvent): void;
   /** The server has crashed: nothing serves the device any more. */
   lost(error: Error): void;
+}
+
+export interface HeldBuffers {
+  readonly position: QueuePosition;
+  readonly chains: readonly HeldChain[];
 }
 
 /** Promises are rejected with a RingsideError when the server refuses or is gone. */
@@ -30,6 +35,8 @@ export interface QueueServer {
    * @returns where the queues that ran have stopped
    */
   deactivate(slot: number, queues: number[] | null): Promise<{ queue: number; position: QueuePosition }[]>;
+  /** The buffers that it has of a queue, and where it stands in the ring; null when it does not run the queue. */
+  held(slot: number, queue: number): Promise<HeldBuffers | null>;
   /** When it resolves, requests made available from then on are served by the new parameters. */
   configure(slot: number, change: unknown): Promise<void>;
   /** Makes it look at its doorbells and byte rings. */

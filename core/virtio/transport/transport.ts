@@ -6,12 +6,14 @@
  * A register access that must wait for the I/O worker (a reset: the worker must have let go of the queues first) gives
  * a promise, and accesses that come meanwhile, from other harts, wait behind it. The control thread never blocks.
  */
-import { errorLine } from '../../errors.ts';
+import { RingsideError, errorLine } from '../../errors.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { IoErrorEvent } from '../backend/backend.ts';
 import type { QueueServer } from '../backend/queue-server.ts';
 import type { DeviceHost, VirtioDevice } from '../device.ts';
 import type { ConfiguredQueue } from '../queue/configured-queue.ts';
+import { inspectQueue, inspectSlot } from '../inspect.ts';
+import type { InspectOptions, RingElement } from '../inspect.ts';
 import { LEGACY_RING_FEATURES, MODERN_RING_FEATURES, ringFeatureBits } from '../queue/ring-features.ts';
 import { VIRTIO_F_RING_RESET, hasFeature } from '../spec/features.ts';
 import { STATUS_DEVICE_NEEDS_RESET, STATUS_DRIVER_OK, STATUS_FEATURES_OK } from '../spec/status.ts';
@@ -313,6 +315,36 @@ export abstract class VirtioTransport implements DeviceHost {
   configChanged(): void {
     this.hot.nextConfigGeneration();
     if (this.#status & STATUS_DRIVER_OK) this.interrupt.configChange();
+  }
+
+  /**
+   * A slot of a queue's ring, read now, and what the device has of it.
+   *
+   * @param slot 0 to the queue's size - 1; null: what the device takes next
+   * @throws RingsideError 'bad-state' when the queue cannot be looked at
+   */
+  async inspectSlot(index: number, slot: number | null): Promise<RingElement> {
+    return inspectSlot(await this.#inspected(index), slot);
+  }
+
+  /** All live chains of a queue's ring: what the device has, oldest first, then what it takes next. As inspectSlot(). */
+  async inspectQueue(index: number): Promise<RingElement[]> {
+    return inspectQueue(await this.#inspected(index));
+  }
+
+  async #inspected(index: number): Promise<InspectOptions> {
+    const { memory, server } = this.options;
+    const queue = this.queues[index] as ConfiguredQueue | undefined;
+    const running = queue?.running ? await server.held(this.slot, index) : null;
+    const features = this.#negotiated;
+    if (!queue?.enabled) {
+      throw new RingsideError('bad-state', `Queue ${index} of ${this.device.id} has not been set up by the driver.`);
+    }
+    const problem = queue.problem(memory, features);
+    if (problem)
+      throw new RingsideError('bad-state', `Queue ${index} of ${this.device.id} cannot be read: ${problem}.`);
+    const position = running?.position ?? queue.position;
+    return { queue, memory, features, position, held: running?.chains ?? [] };
   }
 
   async configureBackend(change: unknown): Promise<void> {
