@@ -8,7 +8,7 @@ import type { Exercise } from './exercise.ts';
 
 /** Bytes both ways. */
 export const console: Exercise = {
-  base: 'virtio-console',
+  base: 'virtio-serial',
   make(bench) {
     const chardev = new Chardev({ memory: bench.memory.memory, index: 15 });
     let output = '';
