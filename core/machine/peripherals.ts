@@ -6,6 +6,7 @@ import type { HostSpec } from '../host/host.ts';
 import { createHost } from '../host/node-host.ts';
 import { interruptSink } from '../irqchip/interrupt-sink.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
+import { Network } from '../net/network.ts';
 import type { IoErrorEvent } from '../virtio/backend/backend.ts';
 import { VirtioMmioBus } from '../virtio/mmio-bus.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
@@ -48,6 +49,7 @@ export class Peripherals {
   readonly model: ObjectModel;
   readonly #workers: IoWorkers;
   readonly #bus: VirtioMmioBus;
+  readonly #network: Network;
   readonly #o: PeripheralsOptions;
   /** Of an I/O worker that is gone, and with it the devices: only a reset of the app's VM brings them back. */
   #crash: RingsideError | null = null;
@@ -82,6 +84,11 @@ export class Peripherals {
       iothreads: [workers.main],
       legacy: config.forceLegacy,
     });
+    this.#network = new Network({
+      memory: guest.memory,
+      onEvent: (_id, event) => event.kind === 'note' && onMessage(event.message),
+      onCrash: (error) => onMessage(error.message),
+    });
     const forceLegacy = { driver: 'virtio-mmio', property: 'force-legacy', value: 'on' };
     this.model = new ObjectModel({
       types: machineTypes(),
@@ -90,6 +97,7 @@ export class Peripherals {
         memory: guest,
         workers,
         chardevs,
+        network: this.#network,
         note: (device, message) => onMessage(`${device}: ${message}`),
         ioError: (device, event) => this.#ioError(device, event),
         warn: onMessage,
@@ -186,6 +194,7 @@ export class Peripherals {
   /** Stops the workers, which flush the disks, and closes them. May be called twice. */
   async close(): Promise<void> {
     await this.model.close();
+    await this.#network.close();
     await this.#workers.close();
   }
 

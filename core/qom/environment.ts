@@ -2,6 +2,7 @@
 import type { Chardev } from '../chardev/chardev.ts';
 import type { Host } from '../host/host.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { Network } from '../net/network.ts';
 import type { QueueServer } from '../virtio/backend/queue-server.ts';
 import type { IoErrorEvent } from '../virtio/backend/backend.ts';
 import type { BackendKinds } from '../virtio/device-type.ts';
@@ -38,6 +39,8 @@ export interface Environment extends DeviceListener {
     open(id: string): Chardev;
     close(chardev: Chardev, id: string): void;
   };
+  /** What -netdev makes lives in it. */
+  readonly network: Network;
   /**
    * What the back end with an id is realized to. `user` has it to itself until it is unrealized, unless its type is shared.
    *

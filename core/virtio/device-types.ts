@@ -5,6 +5,7 @@ import { BALLOON_TYPE } from './balloon/type.ts';
 import { BLK_TYPE } from './blk/type.ts';
 import { CONSOLE_TYPE } from './console/type.ts';
 import { INPUT_TYPES } from './input/type.ts';
+import { NET_TYPE } from './net/type.ts';
 import { RNG_TYPE } from './rng/type.ts';
 
 export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [
@@ -12,6 +13,7 @@ export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [
   BLK_TYPE,
   CONSOLE_TYPE,
   ...INPUT_TYPES,
+  NET_TYPE,
   P9_TYPE,
   RNG_TYPE,
 ];

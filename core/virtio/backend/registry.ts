@@ -4,6 +4,7 @@ import { createP9Backend } from '../9p/backend.ts';
 import { createBlkBackend } from '../blk/backend.ts';
 import { createConsoleBackend } from '../console/backend.ts';
 import { createInputBackend } from '../input/backend.ts';
+import { createNetDeviceBackend } from '../net/backend.ts';
 import { createRngBackend } from '../rng/backend.ts';
 import type { BackendFactory } from './backend.ts';
 
@@ -13,5 +14,6 @@ export const BACKENDS: Readonly<Record<string, BackendFactory>> = {
   'virtio-blk': createBlkBackend,
   'virtio-console': createConsoleBackend,
   'virtio-input': createInputBackend,
+  'virtio-net': createNetDeviceBackend,
   'virtio-rng': createRngBackend,
 };
