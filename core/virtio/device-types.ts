@@ -7,6 +7,7 @@ import { CONSOLE_TYPE } from './console/type.ts';
 import { INPUT_TYPES } from './input/type.ts';
 import { NET_TYPE } from './net/type.ts';
 import { RNG_TYPE } from './rng/type.ts';
+import { VSOCK_TYPE } from './vsock/type.ts';
 
 export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [
   BALLOON_TYPE,
@@ -16,4 +17,5 @@ export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [
   NET_TYPE,
   P9_TYPE,
   RNG_TYPE,
+  VSOCK_TYPE,
 ];

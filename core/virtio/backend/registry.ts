@@ -6,6 +6,7 @@ import { createConsoleBackend } from '../console/backend.ts';
 import { createInputBackend } from '../input/backend.ts';
 import { createNetDeviceBackend } from '../net/backend.ts';
 import { createRngBackend } from '../rng/backend.ts';
+import { createVsockBackend } from '../vsock/backend.ts';
 import type { BackendFactory } from './backend.ts';
 
 export const BACKENDS: Readonly<Record<string, BackendFactory>> = {
@@ -16,4 +17,5 @@ export const BACKENDS: Readonly<Record<string, BackendFactory>> = {
   'virtio-input': createInputBackend,
   'virtio-net': createNetDeviceBackend,
   'virtio-rng': createRngBackend,
+  'virtio-vsock': createVsockBackend,
 };

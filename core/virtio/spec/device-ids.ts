@@ -7,3 +7,4 @@ export const VIRTIO_ID_ENTROPY = 4;
 export const VIRTIO_ID_BALLOON = 5;
 export const VIRTIO_ID_9P = 9;
 export const VIRTIO_ID_INPUT = 18;
+export const VIRTIO_ID_VSOCK = 19;
