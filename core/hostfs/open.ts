@@ -10,7 +10,6 @@ import type { Multidevs, SharedFolderHandle } from './shared-folder.ts';
 
 /** An -fsdev local. */
 export interface FsdevOptions {
-  readonly id: string;
   /** Host path of the folder. */
   readonly path: string;
   readonly securityModel: SecurityModel;
@@ -33,20 +32,20 @@ const DMODE = 0o700;
 
 /** @throws RingsideError */
 export function openSharedFolder(options: FsdevOptions, host: Host): OpenSharedFolder {
-  const { id, path, securityModel, readonly = false, multidevs = 'warn', fmode, dmode } = options;
+  const { path, securityModel, readonly = false, multidevs = 'warn', fmode, dmode } = options;
   if (!SECURITY_MODELS.includes(securityModel)) {
-    throw new RingsideError('bad-option', `fsdev ${id}: security_model must be ${SECURITY_MODELS.join(', ')}.`);
+    throw new RingsideError('bad-option', `security_model must be ${SECURITY_MODELS.join(', ')}`);
   }
   if (!host.folders.available) {
-    throw new RingsideError('unsupported', `fsdev ${id}: folders cannot be shared here: ${host.folders.reason}.`);
+    throw new RingsideError('unsupported', `folders cannot be shared here: ${host.folders.reason}`);
   }
   for (const [name, mode] of Object.entries({ fmode, dmode })) {
     if (mode === undefined) continue;
     if (!securityModel.startsWith('mapped')) {
-      throw new RingsideError('bad-option', `fsdev ${id}: ${name} is for the mapped security models.`);
+      throw new RingsideError('bad-option', `${name} is for the mapped security models`);
     }
     if (!Number.isInteger(mode) || mode < 0 || mode > 0o777) {
-      throw new RingsideError('bad-option', `fsdev ${id}: ${name} must be 0 to 0777, octal.`);
+      throw new RingsideError('bad-option', `${name} must be 0 to 0777, octal`);
     }
   }
   let fd;
@@ -55,18 +54,18 @@ export function openSharedFolder(options: FsdevOptions, host: Host): OpenSharedF
   } catch (error) {
     if (!isHostError(error)) throw error;
     const kind = error.code === 'ENOENT' ? 'not-found' : error.code === 'EACCES' ? 'permission' : 'bad-option';
-    throw new RingsideError(kind, `fsdev ${id}: "${path}" is no folder that can be shared: ${errorLine(error)}.`, {
+    throw new RingsideError(kind, `"${path}" is no folder that can be shared: ${errorLine(error)}`, {
       cause: error,
     });
   }
   const problem = ownershipProblem(securityModel, host.folderCalls, fd);
   if (problem) {
     fs.closeSync(fd);
-    throw new RingsideError('unsupported', `fsdev ${id}: "${path}" cannot be shared so: ${problem}.`);
+    throw new RingsideError('unsupported', `"${path}" cannot be shared so: ${problem}`);
   }
   const warnings: string[] = [];
   if (securityModel === 'passthrough' && process.getuid?.() !== 0) {
-    warnings.push(`fsdev ${id}: passthrough cannot give files to other users without root; mapped-xattr can.`);
+    warnings.push(`passthrough cannot give files to other users without root; mapped-xattr can`);
   }
   const opened = fd;
   return {

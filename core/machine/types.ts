@@ -1,6 +1,7 @@
 /** All types of objects that a machine can have. */
 import { DRIVE_TYPE } from '../block/drive-type.ts';
 import { PROGRAM_CHARDEV_TYPE } from '../chardev/program-type.ts';
+import { FSDEV_LOCAL_TYPE } from '../hostfs/fsdev-type.ts';
 import { NETDEV_QOM_TYPES } from '../net/types.ts';
 import { PCI_BASE_TYPES } from '../pci/base-types.ts';
 import { BASE_TYPES } from '../qom/base-types.ts';
@@ -12,7 +13,13 @@ import { IOTHREAD_TYPE } from '../worker/iothread-type.ts';
 import { BOARD_TYPES } from './board.ts';
 
 /** What -object, -drive, -chardev, -netdev and -fsdev make. Those of -chardev are called chardev-TYPE, and so on. */
-const BACKEND_TYPES: readonly TypeInfo[] = [DRIVE_TYPE, PROGRAM_CHARDEV_TYPE, IOTHREAD_TYPE, ...NETDEV_QOM_TYPES];
+const BACKEND_TYPES: readonly TypeInfo[] = [
+  DRIVE_TYPE,
+  PROGRAM_CHARDEV_TYPE,
+  FSDEV_LOCAL_TYPE,
+  IOTHREAD_TYPE,
+  ...NETDEV_QOM_TYPES,
+];
 
 let registry: TypeRegistry | null = null;
 

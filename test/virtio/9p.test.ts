@@ -23,7 +23,7 @@ afterAll(() => fs.rmSync(base, { recursive: true, force: true }));
 const xattrsHere = ((): boolean => {
   if (whyNoAddon) return false;
   try {
-    openSharedFolder({ id: 'probe', path: base, securityModel: 'mapped-xattr' }, createHost(hostSpec)).close();
+    openSharedFolder({ path: base, securityModel: 'mapped-xattr' }, createHost(hostSpec)).close();
     return true;
   } catch {
     return false;
@@ -55,10 +55,7 @@ let client: P9Client;
 let warnings: string[];
 
 async function share(options: Partial<FsdevOptions> = {}): Promise<void> {
-  opened = openSharedFolder(
-    { id: 'share', path: folder, securityModel: 'mapped-file', ...options },
-    createHost(hostSpec),
-  );
+  opened = openSharedFolder({ path: folder, securityModel: 'mapped-file', ...options }, createHost(hostSpec));
   warnings = [...opened.warnings];
   const device = new P9Device({
     id: '9p0',
@@ -602,14 +599,14 @@ describe.skipIf(whyNoAddon)(`virtio-9p${whyNoAddon ? ` (skipped: ${whyNoAddon})`
     await session();
     const host = createHost(hostSpec);
     const open = (options: Partial<FsdevOptions>) =>
-      openSharedFolder({ id: 'x', path: folder, securityModel: 'none', ...options }, host);
+      openSharedFolder({ path: folder, securityModel: 'none', ...options }, host);
     fs.writeFileSync(join(folder, 'file'), '');
     expect(() => open({ path: join(folder, 'gone') })).toThrow(expect.objectContaining({ kind: 'not-found' }));
     expect(() => open({ path: join(folder, 'file') })).toThrow(expect.objectContaining({ kind: 'bad-option' }));
     expect(() => open({ fmode: 0o600 })).toThrow(/fmode is for the mapped/);
     expect(() => open({ securityModel: 'mapped-file', dmode: 0o1777 })).toThrow(/dmode must be 0 to 0777/);
     const bare = createHost({ addon: { reason: 'not built' } });
-    expect(() => openSharedFolder({ id: 'x', path: folder, securityModel: 'none' }, bare)).toThrow(/not built/);
+    expect(() => openSharedFolder({ path: folder, securityModel: 'none' }, bare)).toThrow(/not built/);
     for (const mountTag of ['', 'x'.repeat(33), 'a\0']) {
       expect(() => new P9Device({ id: '9p1', mountTag, folder: opened.handle })).toThrow(/mount_tag of 9p1/);
     }

@@ -371,7 +371,7 @@ describe('virtio-vsock', () => {
     program.socket.destroy();
     await guest.send({}, Buffer.from('to nobody'));
     await guest.next(SHUTDOWN);
-    await guest.next(RST, 5000);
+    while ((await guest.next(undefined, 5000)).op !== RST) continue;
   });
 
   it('has room for many connections, and for as many after them', async () => {
@@ -471,14 +471,14 @@ describe('virtio-vsock', () => {
     writeHeader(header, { ...parseHeader(header), srcCid: CID, dstCid: 2n, type: 1, op: RW, srcPort: 1, dstPort: 2 });
     const address = bench.allocator.put(header);
     let taken = 0;
-    for (let i = 0; i < 20; i++) {
-      const before = driver.queues[1].availIdx;
+    const flood = async () => {
       while (driver.queues[1].freeDescriptors > 0) driver.queues[1].add([{ address, length: HDR }]);
       await driver.notify(1);
       await new Promise((resolve) => setTimeout(resolve, 5));
       while (driver.queues[1].takeUsed()) taken++;
-      if (driver.queues[1].availIdx === before) break;
-    }
+    };
+    while (taken < 256) await flood();
+    for (let i = 0; i < 10; i++) await flood();
     expect(taken).toBe(256);
     guest = new Guest(driver);
     await guest.offerBuffers(32);

@@ -1,7 +1,6 @@
 /** The type virtio-9p (QEMU: hw/9pfs/virtio-9p-device.c). */
 import { RingsideError } from '../../errors.ts';
-import { openSharedFolder } from '../../hostfs/open.ts';
-import type { FsdevOptions } from '../../hostfs/open.ts';
+import type { OpenSharedFolder } from '../../hostfs/open.ts';
 import type { VirtioDeviceType } from '../device-type.ts';
 import { VIRTIO_ID_9P } from '../spec/device-ids.ts';
 import { P9Device } from './device.ts';
@@ -26,17 +25,13 @@ export const P9_TYPE: VirtioDeviceType = {
   ],
   create(id, values, context) {
     if (values['mount_tag'] === null) {
-      throw new RingsideError('bad-option', `${id} needs mount_tag=NAME: the name by which the guest mounts it.`);
+      throw new RingsideError('bad-option', 'mount_tag=NAME is needed: the name by which the guest mounts it');
     }
-    const fsdev = context.backend<FsdevOptions>('fsdev', values['fsdev'] as string);
-    const opened = openSharedFolder(fsdev, context.host);
-    context.onClose(() => opened.close());
-    for (const warning of opened.warnings) context.warn(warning);
     return new P9Device({
       id,
       mountTag: values['mount_tag'] as string,
-      folder: opened.handle,
-      warn: (message) => context.warn(`${id}: ${message}`),
+      folder: context.backend<OpenSharedFolder>('fsdev', values['fsdev'] as string).handle,
+      warn: (message) => context.warn(message),
     });
   },
 };

@@ -27,12 +27,12 @@ export const VSOCK_TYPE: VirtioDeviceType = {
   ],
   async create(id, values, context) {
     const path = values['socket'] as string | null;
-    if (!path) throw new RingsideError('bad-option', `${id} needs socket=PATH: where programs of the host connect.`);
+    if (!path) throw new RingsideError('bad-option', 'socket=PATH is needed: where programs of the host connect');
     const service = await SocketService.start(id, path, context.memory.memory);
     context.onClose(() => service.close());
     const device = new VsockDevice({ id, guestCid: BigInt(values['guest-cid'] as bigint), shared: service.shared });
     service.onLost = (reason) => {
-      context.warn(`${id}: its socket worker has crashed: ${reason}. Connections of the host are refused.`);
+      context.warn(`its socket worker has crashed: ${reason}. Connections of the host are refused.`);
       device.socketsLost();
     };
     return device;

@@ -22,7 +22,7 @@ export const p9Share: Exercise = {
   addon: true,
   make(bench) {
     const path = fs.mkdtempSync(join(tmpdir(), 'ringside-exercise-'));
-    const folder = openSharedFolder({ id: 'share', path, securityModel: 'mapped-file' }, createHost(hostSpec));
+    const folder = openSharedFolder({ path, securityModel: 'mapped-file' }, createHost(hostSpec));
     return {
       device: new P9Device({ id: '9p0', mountTag: 'work', folder: folder.handle }),
       async work(driver) {

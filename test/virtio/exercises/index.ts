@@ -6,5 +6,6 @@ import { console } from './console.ts';
 import type { Exercise } from './exercise.ts';
 import { keyboard, mouse, tablet } from './input.ts';
 import { rng } from './rng.ts';
+import { vsock } from './vsock.ts';
 
-export const EXERCISES: readonly Exercise[] = [p9Share, balloon, blk, console, keyboard, mouse, rng, tablet];
+export const EXERCISES: readonly Exercise[] = [p9Share, balloon, blk, console, keyboard, mouse, rng, tablet, vsock];
