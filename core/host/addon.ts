@@ -4,7 +4,7 @@ import { errorLine } from '../errors.ts';
 import type { FolderCalls } from './folder-calls.ts';
 
 /** What native/src/addon.cc must say of itself. */
-const API_VERSION = 3;
+const API_VERSION = 4;
 
 export interface NativeAddon extends FolderCalls {
   readonly apiVersion: number;
@@ -12,6 +12,7 @@ export interface NativeAddon extends FolderCalls {
   pageSize(): number;
   memfdCreate(name: string, size: number): number;
   mapMemfd(view: Uint8Array, offset: number, length: number, fd: number): void;
+  mapFile(view: Uint8Array, offset: number, length: number, fd: number, shared: boolean): void;
   unmapMemfd(view: Uint8Array, offset: number, length: number): void;
   releasePages(view: Uint8Array, offset: number, length: number): void;
   adviseHugePages(view: Uint8Array, offset: number, length: number): boolean;

@@ -39,7 +39,17 @@ export interface MemorySharing {
    */
   mapSharedMemory(memory: WebAssembly.Memory, offset: number, length: number, fd: number): void;
 
-  /** Replaces the range by private zero pages, which gives its memory back to the host. Undoes mapSharedMemory. */
+  /**
+   * Replaces the pages of `memory` at [offset, offset + length) by those of a regular file from its start.
+   *
+   * @param offset bytes, a multiple of the host's page size
+   * @param length bytes, a multiple of the host's page size, at most the size of the file. If the file is made shorter
+   *   later, an access behind its end kills the process: keep it locked
+   * @param shared what is written goes to the file; else it stays here
+   */
+  mapFile(memory: WebAssembly.Memory, offset: number, length: number, fd: number, shared: boolean): void;
+
+  /** Replaces the range by private zero pages, which gives its memory back to the host. Undoes mapSharedMemory and mapFile. */
   unmapSharedMemory(memory: WebAssembly.Memory, offset: number, length: number): void;
 
   /** What releaseMemory works in, bytes: a power of 2; 0 when this host releases nothing. */

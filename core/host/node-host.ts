@@ -57,6 +57,10 @@ class NodeHost implements Host {
     this.#native().mapMemfd(sharedBytes(memory), offset, length, fd);
   }
 
+  mapFile(memory: WebAssembly.Memory, offset: number, length: number, fd: number, shared: boolean): void {
+    this.#native().mapFile(sharedBytes(memory), offset, length, fd, shared);
+  }
+
   unmapSharedMemory(memory: WebAssembly.Memory, offset: number, length: number): void {
     this.#native().unmapMemfd(sharedBytes(memory), offset, length);
   }

@@ -7,6 +7,7 @@ import { endianness, totalmem } from 'node:os';
 import { errorLine, RingsideError } from '../errors.ts';
 import type { Capability, MemorySharing } from '../host/host.ts';
 import { CODE_BASE, CONTROL_BASE, CTL_RAM_SIZE, RAM_OFFSET } from '../worker/layout.ts';
+import { FileRegions } from './file-region.ts';
 import { GuestMemory } from './guest-memory.ts';
 
 const MIB = 2 ** 20;
@@ -23,6 +24,8 @@ export interface MachineMemory {
   readonly sharing: Capability;
   /** The memfd that holds guest RAM from its byte 0 on; null when there is none. Owned by this object. */
   readonly fd: number | null;
+  /** Files as guest memory, in the space that was kept for them. */
+  readonly regions: FileRegions;
   /** What the user should know, one line each: more RAM than the host has. */
   readonly warnings: string[];
   /**
@@ -35,6 +38,8 @@ export interface MachineMemory {
 export interface MachineMemoryOptions {
   /** Bytes, a multiple of 1 MiB, at least 1 MiB, at most RAM_SIZE_MAX. */
   ramSize: number;
+  /** Bytes behind RAM for memory that files back (regionSpace). Default 0. */
+  regionSpace?: number;
   /** The host's means of sharing memory. */
   host: MemorySharing;
   /** Ask the host for huge pages. Default true. */
@@ -45,18 +50,27 @@ export interface MachineMemoryOptions {
  * @throws RingsideError 'too-large' when the RAM does not fit in a linear memory or the host does not have the address
  *   space, 'bad-option' when the size is no multiple of 1 MiB, 'unsupported' on a big-endian host
  */
-export function createMachineMemory({ ramSize, host, hugePages = true }: MachineMemoryOptions): MachineMemory {
+export function createMachineMemory({
+  ramSize,
+  regionSpace = 0,
+  host,
+  hugePages = true,
+}: MachineMemoryOptions): MachineMemory {
   checkRamSize(ramSize);
-  const memory = allocate(ramSize);
+  const size = ramSize + regionSpace;
+  checkSpace(ramSize, size);
+  const memory = allocate(size);
   const control = new DataView(memory.buffer, CONTROL_BASE);
-  control.setBigUint64(CTL_RAM_SIZE, BigInt(ramSize), true);
+  control.setBigUint64(CTL_RAM_SIZE, BigInt(size), true);
 
   const { fd, sharing } = overlay(memory, ramSize, host);
   if (hugePages) host.adviseHugePages(memory, RAM_OFFSET, ramSize);
 
   let open = true;
+  const guest = new GuestMemory({ memory, ramSize, size });
   return {
-    guest: new GuestMemory({ memory, ramSize }),
+    guest,
+    regions: new FileRegions(guest),
     sharing,
     fd,
     warnings: ramWarnings(ramSize, totalmem()),
@@ -86,6 +100,15 @@ function checkRamSize(ramSize: number): void {
       `RAM size must be a multiple of 1 MiB, at least 1 MiB; ${ramSize} bytes is not.`,
     );
   }
+}
+
+function checkSpace(ramSize: number, size: number): void {
+  if (size <= RAM_SIZE_MAX) return;
+  throw new RingsideError(
+    'too-large',
+    `${mib(ramSize)} of RAM and ${mib(size - ramSize)} of memory that files back are too much: together a machine can have ` +
+      `at most ${RAM_SIZE_MAX / MIB} MiB. Give it less of either.`,
+  );
 }
 
 function allocate(ramSize: number): WebAssembly.Memory {

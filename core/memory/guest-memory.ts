@@ -13,10 +13,12 @@ export interface GuestMemoryHandle {
   readonly memory: WebAssembly.Memory;
   /** Bytes of guest RAM. */
   readonly ramSize: number;
+  /** Bytes of guest memory from the start of RAM on: RAM, and behind it what files back. Default: RAM. */
+  readonly size?: number;
 }
 
 /**
- * An access that is not wholly inside guest RAM. A driver that hands out such an address is wrong, not we: devices
+ * An access that is not wholly inside guest memory. A driver that hands out such an address is wrong, not we: devices
  * catch this and fail the request or the queue.
  */
 export class GuestAddressError extends RangeError {
@@ -39,30 +41,34 @@ export class GuestAddressError extends RangeError {
 export class GuestMemory implements GuestMemoryHandle {
   readonly memory: WebAssembly.Memory;
   readonly ramSize: number;
+  readonly size: number;
   readonly #buffer: SharedArrayBuffer;
   readonly #bytes: Uint8Array<SharedArrayBuffer>;
   readonly #u16: Uint16Array<SharedArrayBuffer>;
   readonly #u32: Uint32Array<SharedArrayBuffer>;
   readonly #data: DataView<SharedArrayBuffer>;
 
-  constructor({ memory, ramSize }: GuestMemoryHandle) {
+  constructor({ memory, ramSize, size = ramSize }: GuestMemoryHandle) {
     const buffer = memory.buffer;
     if (!(buffer instanceof SharedArrayBuffer)) throw new TypeError('guest memory must be a shared WebAssembly.Memory');
-    if (!Number.isSafeInteger(ramSize) || ramSize <= 0 || RAM_OFFSET + ramSize > buffer.byteLength) {
-      throw new RangeError(`guest RAM of ${ramSize} bytes is not inside a linear memory of ${buffer.byteLength}`);
+    if (!Number.isSafeInteger(ramSize) || ramSize <= 0 || size < ramSize || RAM_OFFSET + size > buffer.byteLength) {
+      throw new RangeError(
+        `guest RAM of ${ramSize} bytes, ${size} with what is behind it, is not inside a linear memory of ${buffer.byteLength}`,
+      );
     }
     this.memory = memory;
     this.ramSize = ramSize;
+    this.size = size;
     this.#buffer = buffer;
-    this.#bytes = new Uint8Array(buffer, RAM_OFFSET, ramSize);
-    this.#u16 = new Uint16Array(buffer, RAM_OFFSET, ramSize >>> 1);
-    this.#u32 = new Uint32Array(buffer, RAM_OFFSET, ramSize >>> 2);
-    this.#data = new DataView(buffer, RAM_OFFSET, ramSize);
+    this.#bytes = new Uint8Array(buffer, RAM_OFFSET, size);
+    this.#u16 = new Uint16Array(buffer, RAM_OFFSET, size >>> 1);
+    this.#u32 = new Uint32Array(buffer, RAM_OFFSET, size >>> 2);
+    this.#data = new DataView(buffer, RAM_OFFSET, size);
   }
 
   /** To be sent to a worker, which makes its own GuestMemory of it. */
   get handle(): GuestMemoryHandle {
-    return { memory: this.memory, ramSize: this.ramSize };
+    return { memory: this.memory, ramSize: this.ramSize, size: this.size };
   }
 
   /** Guest physical address just behind RAM. */
@@ -71,12 +77,12 @@ export class GuestMemory implements GuestMemoryHandle {
   }
 
   /**
-   * Whether [address, address + length) is wholly inside RAM. An empty range is if its address is (the end included).
+   * Whether [address, address + length) is wholly inside guest memory: RAM, or what files back behind it. An empty range is if its address is (the end included).
    */
   contains(address: number, length: number): boolean {
     const offset = address - RAM_BASE;
     // Written so that NaN and what is beyond 2^53 come out false.
-    return offset >= 0 && length >= 0 && offset <= this.ramSize && length <= this.ramSize - offset;
+    return offset >= 0 && length >= 0 && offset <= this.size && length <= this.size - offset;
   }
 
   /** Offset into guest RAM. */

@@ -6,6 +6,7 @@ import { BLK_TYPE } from './blk/type.ts';
 import { CONSOLE_TYPE } from './console/type.ts';
 import { INPUT_TYPES } from './input/type.ts';
 import { NET_TYPE } from './net/type.ts';
+import { PMEM_TYPE } from './pmem/type.ts';
 import { RNG_TYPE } from './rng/type.ts';
 import { VSOCK_TYPE } from './vsock/type.ts';
 
@@ -19,3 +20,4 @@ export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [
   RNG_TYPE,
   VSOCK_TYPE,
 ];
+export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [BALLOON_TYPE, ...INPUT_TYPES, P9_TYPE, PMEM_TYPE, RNG_TYPE];

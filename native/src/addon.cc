@@ -6,7 +6,7 @@
 namespace {
 
 /// Bumped with every change of a function's name or arguments; core/host/addon.ts refuses any other.
-constexpr int32_t kApiVersion = 3;
+constexpr int32_t kApiVersion = 4;
 
 /// A write beyond the limit on file sizes (ulimit -f) is to be an EFBIG for the disk it is about, and not the end of
 /// every VM in this process. A handler somebody has set is left alone.

@@ -115,6 +115,25 @@ napi_value MapMemfd(napi_env env, napi_callback_info info) {
   return Undefined(env);
 }
 
+/// mapFile(view, offset, length, fd, shared): the range becomes a mapping of a regular file from its start, shared or
+/// copy-on-write.
+napi_value MapFile(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  uint8_t* start;
+  size_t length;
+  int fd;
+  bool shared;
+  if (!PageRange(args, &start, &length) || !args.Fd(3, &fd) || !args.Boolean(4, "shared", &shared)) return nullptr;
+  struct stat status;
+  if (fstat(fd, &status) != 0) return ThrowErrno(env, errno, "fstat");
+  if (!S_ISREG(status.st_mode) || status.st_size < 0 || static_cast<uint64_t>(status.st_size) < length) {
+    return ThrowRange(env, "the file is smaller than the range");
+  }
+  const int flags = (shared ? MAP_SHARED : MAP_PRIVATE | MAP_NORESERVE) | MAP_FIXED;
+  if (mmap(start, length, PROT_READ | PROT_WRITE, flags, fd, 0) == MAP_FAILED) return ThrowErrno(env, errno, "mmap");
+  return Undefined(env);
+}
+
 /// unmapMemfd(view, offset, length): the range becomes private zero pages again.
 napi_value UnmapMemfd(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
@@ -154,6 +173,7 @@ bool DefineMemory(napi_env env, napi_value exports) {
       {"pageSize", nullptr, GetPageSize, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"memfdCreate", nullptr, MemfdCreate, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"mapMemfd", nullptr, MapMemfd, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"mapFile", nullptr, MapFile, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"unmapMemfd", nullptr, UnmapMemfd, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"releasePages", nullptr, ReleasePages, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
       {"adviseHugePages", nullptr, AdviseHugePages, nullptr, nullptr, nullptr, napi_enumerable, nullptr},

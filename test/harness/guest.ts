@@ -10,9 +10,11 @@ const MIB = 2 ** 20;
 /** Without the addon: what device tests use works on every host. */
 export const HOST: HostSpec = { addon: { reason: 'not in this test' } };
 
-export function makeGuest(mib = 16, spec = HOST): GuestMemory {
+/** @param regionMib room behind RAM for files as memory */
+export function makeGuest(mib = 16, spec = HOST, regionMib = 0): GuestMemory {
   return createMachineMemory({
     ramSize: mib * MIB,
+    regionSpace: regionMib * MIB,
     host: createHost(spec),
     hugePages: false,
   }).guest;

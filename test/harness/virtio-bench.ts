@@ -19,6 +19,8 @@ export interface BenchOptions {
   legacy?: boolean;
   /** Default: without the addon. */
   host?: HostSpec;
+  /** MiB behind RAM for files as memory. */
+  regionMib?: number;
 }
 
 export class VirtioBench {
@@ -32,8 +34,8 @@ export class VirtioBench {
   readonly ioErrors: IoErrorEvent[] = [];
   readonly crashes: Error[] = [];
 
-  constructor({ mib = 16, legacy = false, host = HOST }: BenchOptions = {}) {
-    this.memory = makeGuest(mib, host);
+  constructor({ mib = 16, legacy = false, host = HOST, regionMib = 0 }: BenchOptions = {}) {
+    this.memory = makeGuest(mib, host, regionMib);
     this.allocator = new GuestAllocator(this.memory);
     this.irq = new IrqDouble(this.memory.memory);
     this.iothread = new IoThreadHandle({

@@ -5,6 +5,7 @@ import { createBlkBackend } from '../blk/backend.ts';
 import { createConsoleBackend } from '../console/backend.ts';
 import { createInputBackend } from '../input/backend.ts';
 import { createNetDeviceBackend } from '../net/backend.ts';
+import { createPmemBackend } from '../pmem/backend.ts';
 import { createRngBackend } from '../rng/backend.ts';
 import { createVsockBackend } from '../vsock/backend.ts';
 import type { BackendFactory } from './backend.ts';
@@ -16,6 +17,7 @@ export const BACKENDS: Readonly<Record<string, BackendFactory>> = {
   'virtio-console': createConsoleBackend,
   'virtio-input': createInputBackend,
   'virtio-net': createNetDeviceBackend,
+  'virtio-pmem': createPmemBackend,
   'virtio-rng': createRngBackend,
   'virtio-vsock': createVsockBackend,
 };
