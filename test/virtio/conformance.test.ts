@@ -22,7 +22,7 @@ import { EXERCISES } from './exercises/index.ts';
 
 const ALL_RING_FEATURES = ringFeatureBits({ packed: true, inOrder: true, notificationData: true });
 
-const bench = new VirtioBench(whyNoAddon ? {} : { host: hostSpec });
+const bench = new VirtioBench({ regionMib: 2, ...(whyNoAddon ? {} : { host: hostSpec }) });
 afterEach(() => bench.clear());
 afterAll(() => bench.close());
 

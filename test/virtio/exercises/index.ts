@@ -5,7 +5,19 @@ import { blk } from './blk.ts';
 import { console } from './console.ts';
 import type { Exercise } from './exercise.ts';
 import { keyboard, mouse, tablet } from './input.ts';
+import { pmem } from './pmem.ts';
 import { rng } from './rng.ts';
 import { vsock } from './vsock.ts';
 
-export const EXERCISES: readonly Exercise[] = [p9Share, balloon, blk, console, keyboard, mouse, rng, tablet, vsock];
+export const EXERCISES: readonly Exercise[] = [
+  balloon,
+  blk,
+  console,
+  keyboard,
+  mouse,
+  p9Share,
+  pmem,
+  rng,
+  tablet,
+  vsock,
+];
