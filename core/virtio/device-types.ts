@@ -17,7 +17,7 @@ export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [
   ...INPUT_TYPES,
   NET_TYPE,
   P9_TYPE,
+  PMEM_TYPE,
   RNG_TYPE,
   VSOCK_TYPE,
 ];
-export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [BALLOON_TYPE, ...INPUT_TYPES, P9_TYPE, PMEM_TYPE, RNG_TYPE];
