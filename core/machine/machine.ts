@@ -16,6 +16,7 @@ import { planBoot, writeSegments } from '../firmware/loader.ts';
 import type { BootPlan } from '../firmware/loader.ts';
 import type { HostSpec } from '../host/host.ts';
 import { createHost } from '../host/node-host.ts';
+import { fileRegionSpace } from '../memory/file-region-type.ts';
 import { createMachineMemory } from '../memory/create.ts';
 import type { MachineMemory } from '../memory/create.ts';
 import type { QomObject } from '../qom/object.ts';
@@ -110,7 +111,8 @@ export class Machine extends EventEmitter<MachineEvents> {
     const module = await engineModule();
     const { memory: ramSize, bios, kernel, initrd } = config;
     const plan = await planBoot({ memory: ramSize, bios, kernel, initrd, fdt: (placed) => deviceTree(config, placed) });
-    const memory = createMachineMemory({ ramSize, host: createHost(host) });
+    const space = fileRegionSpace(ramSize, config.objects);
+    const memory = createMachineMemory({ ramSize, regionSpace: space, host: createHost(host) });
     let machine: Machine | null = null;
     try {
       const engine = await instantiateEngine(module, memory.guest.memory);
@@ -155,6 +157,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#peripherals = await Peripherals.create({
       config: this.config,
       guest: this.#memory.guest,
+      regions: this.#memory.regions,
       module,
       host,
       engine: this.#engine,

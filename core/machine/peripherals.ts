@@ -5,6 +5,7 @@ import { RingsideError } from '../errors.ts';
 import type { HostSpec } from '../host/host.ts';
 import { createHost } from '../host/node-host.ts';
 import { interruptSink } from '../irqchip/interrupt-sink.ts';
+import type { FileRegions } from '../memory/file-region.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Network } from '../net/network.ts';
 import type { IoErrorEvent } from '../virtio/backend/backend.ts';
@@ -26,6 +27,8 @@ const RNG_ID = 'rng0';
 export interface PeripheralsOptions {
   config: MachineConfig;
   guest: GuestMemory;
+  /** Files as guest memory. */
+  regions: FileRegions;
   /** The engine's compiled module. */
   module: WebAssembly.Module;
   host: HostSpec;
@@ -95,6 +98,7 @@ export class Peripherals {
       services: {
         host: createHost(host),
         memory: guest,
+        regions: options.regions,
         workers,
         chardevs,
         network: this.#network,

@@ -2,6 +2,7 @@
 import { DRIVE_TYPE } from '../block/drive-type.ts';
 import { PROGRAM_CHARDEV_TYPE } from '../chardev/program-type.ts';
 import { FSDEV_LOCAL_TYPE } from '../hostfs/fsdev-type.ts';
+import { MEMORY_BACKEND_FILE_TYPE } from '../memory/file-region-type.ts';
 import { NETDEV_QOM_TYPES } from '../net/types.ts';
 import { PCI_BASE_TYPES } from '../pci/base-types.ts';
 import { BASE_TYPES } from '../qom/base-types.ts';
@@ -18,6 +19,7 @@ const BACKEND_TYPES: readonly TypeInfo[] = [
   PROGRAM_CHARDEV_TYPE,
   FSDEV_LOCAL_TYPE,
   IOTHREAD_TYPE,
+  MEMORY_BACKEND_FILE_TYPE,
   ...NETDEV_QOM_TYPES,
 ];
 

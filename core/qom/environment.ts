@@ -1,6 +1,7 @@
 /** What objects of a machine may use when they are realized. */
 import type { Chardev } from '../chardev/chardev.ts';
 import type { Host } from '../host/host.ts';
+import type { FileRegions } from '../memory/file-region.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { Network } from '../net/network.ts';
 import type { QueueServer } from '../virtio/backend/queue-server.ts';
@@ -28,6 +29,8 @@ export interface DeviceListener {
 export interface Environment extends DeviceListener {
   readonly host: Host;
   readonly memory: GuestMemory;
+  /** Files as guest memory. */
+  readonly regions: FileRegions;
   readonly workers: {
     /** Serves what no iothread is said for. */
     readonly main: QueueServer;

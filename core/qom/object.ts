@@ -5,7 +5,7 @@
 import { didYouMean } from '../did-you-mean.ts';
 import { errorLine, RingsideError } from '../errors.ts';
 import type { Environment } from './environment.ts';
-import type { PropertySpec, PropertyValue, PropertyValues } from './property.ts';
+import type { ComputedProperty, PropertySpec, PropertyValue, PropertyValues } from './property.ts';
 import { propertyTypeName, readProperty } from './property-value.ts';
 
 /** QEMU's headings in `-device help`, in its order. */
@@ -165,15 +165,6 @@ export interface PropertyInfo {
   readonly type: string;
   readonly description?: string;
   readonly defaultValue?: PropertyValue;
-}
-
-/** A property of one object that is computed. Any JSON. */
-export interface ComputedProperty {
-  readonly type: string;
-  readonly description?: string;
-  get(): unknown;
-  /** Without it the property is read-only. @throws RingsideError */
-  set?(value: unknown): void;
 }
 
 type Closer = () => void | Promise<void>;

@@ -92,3 +92,12 @@ export type PropertySpec =
 
 /** Values by property name; every property of the type is there. */
 export type PropertyValues = Readonly<Record<string, PropertyValue>>;
+
+/** A property of one object that is computed. Any JSON. */
+export interface ComputedProperty {
+  readonly type: string;
+  readonly description?: string;
+  get(): unknown;
+  /** Without it the property is read-only. @throws RingsideError */
+  set?(value: unknown): void;
+}

@@ -2,6 +2,7 @@
  * The control thread's half of a virtio device: features, configuration space, and what an I/O worker must know to serve
  * its queues. It knows neither its transport nor where its queues are served; each device type derives one in its folder.
  */
+import type { ComputedProperty } from '../qom/property.ts';
 import type { ConfigSpace } from './config-space.ts';
 import type { QueueSpec } from './queue/configured-queue.ts';
 import type { FeatureInfo } from './spec/features.ts';
@@ -39,6 +40,9 @@ export abstract class VirtioDevice {
   abstract readonly queues: readonly QueueSpec[];
   abstract readonly config: ConfigSpace;
   abstract readonly backend: BackendInit;
+
+  /** Properties of its object besides those of its type, by name. */
+  readonly computed: Readonly<Record<string, ComputedProperty>> = {};
 
   /** Set while the device is plugged into a transport. */
   host: DeviceHost | null = null;

@@ -148,6 +148,7 @@ async function realizeDevice(type: VirtioDeviceType, object: QomObject, environm
   };
   const plug = await (object.bus!.instance as VirtioBus).plug(device, options);
   object.onClose(() => plug.unplug());
+  for (const [name, property] of Object.entries(device.computed)) object.define(name, property);
   if (type.bus) {
     const bus = new QomBus(object.type.related(type.bus), { implementation: device });
     object.addChild(`${name}.0`, bus);

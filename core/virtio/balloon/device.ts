@@ -1,5 +1,6 @@
 /** The control thread's half of virtio-balloon: the traditional memory balloon (virtio 1.3, section 5.5). */
 import { RingsideError } from '../../errors.ts';
+import type { ComputedProperty } from '../../qom/property.ts';
 import { ConfigSpace } from '../config-space.ts';
 import type { ConfigField } from '../config-space.ts';
 import { VirtioDevice } from '../device.ts';
@@ -80,6 +81,22 @@ export class BalloonDevice extends VirtioDevice {
   readonly queues: readonly QueueSpec[];
   readonly config: ConfigSpace;
   readonly backend: BackendInit;
+  override readonly computed: Readonly<Record<string, ComputedProperty>> = {
+    'guest-stats': {
+      type: 'guest statistics',
+      description: 'what the guest says of its memory',
+      get: () => ({ stats: this.#stats.stats, 'last-update': this.#stats.lastUpdate }),
+    },
+    'guest-stats-polling-interval': {
+      type: 'int',
+      description: 'seconds between requests for guest-stats; 0: none',
+      get: () => this.#pollSeconds,
+      set: (value) => {
+        // A worker that is gone is told of by the machine.
+        this.setPollSeconds(Number(value)).catch(() => {});
+      },
+    },
+  };
   /** The balloon's size has changed: bytes of RAM that the guest has left (QEMU: BALLOON_CHANGE). */
   onActual: (bytes: number) => void = () => {};
 
@@ -149,13 +166,17 @@ export class BalloonDevice extends VirtioDevice {
     return this.#pollSeconds;
   }
 
-  /** @throws RingsideError 'bad-option' */
-  async setPollSeconds(seconds: number): Promise<void> {
+  /**
+   * Resolves when it holds.
+   *
+   * @throws RingsideError 'bad-option', at once
+   */
+  setPollSeconds(seconds: number): Promise<void> {
     if (!Number.isInteger(seconds) || seconds < 0 || seconds > POLL_SECONDS_MAX) {
       throw new RingsideError('bad-option', `guest-stats-polling-interval is in seconds, 0 and up, not ${seconds}.`);
     }
     this.#pollSeconds = seconds;
-    await this.#tell({ kind: 'poll', interval: seconds * 1000 });
+    return this.#tell({ kind: 'poll', interval: seconds * 1000 });
   }
 
   /**
@@ -247,7 +268,7 @@ export class BalloonDevice extends VirtioDevice {
         this.#hinting = null;
         break;
       case 'not-released':
-        this.#warn(`${this.id}: the host does not take back what the guest gives up: ${report.reason}`);
+        this.#warn(`the host does not take back what the guest gives up: ${report.reason}`);
         break;
     }
   }

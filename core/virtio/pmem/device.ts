@@ -45,8 +45,6 @@ export class PmemDevice extends VirtioDevice {
   }
 
   override backendEvent(detail: unknown): void {
-    this.#warn(
-      `${this.id}: "${this.#file}" could not be flushed: ${(detail as PmemReport).failed}. The guest was told.`,
-    );
+    this.#warn(`"${this.#file}" could not be flushed: ${(detail as PmemReport).failed}. The guest was told.`);
   }
 }
