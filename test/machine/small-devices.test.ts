@@ -62,14 +62,14 @@ describe.skipIf('reason' in debian)(
       expect(Number(stats['stat-total-memory']) / 1024).toBe(await kib('MemTotal'));
       expect(Number(stats['stat-free-memory']) / MIB).toBeLessThan(before / 1024 - 200);
       expect(object.get('guest-stats')).toMatchObject({ stats: { 'stat-total-memory': stats['stat-total-memory'] } });
-    balloon.setTarget(512 * MIB);
+      balloon.setTarget(512 * MIB);
       await until(() => balloon.actual === 512 * MIB, 'the balloon to be empty', 60_000);
       expect(await kib('MemFree')).toBeGreaterThan(before - 80 * 1024);
       expect(told.length).toBeGreaterThan(2);
       // What it has back it can use.
       await running.shell.ok('dd if=/dev/zero of=/tmp/fill bs=1M count=200 && rm /tmp/fill');
       expect(await balloon.hintFreePages()).toBeGreaterThan(100 * MIB);
-        object.set('guest-stats-polling-interval', 0);
+      object.set('guest-stats-polling-interval', 0);
     }, 120_000);
 
     test.skipIf(noAddon !== null)(
