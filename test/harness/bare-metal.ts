@@ -19,6 +19,8 @@ export interface BareMetalOptions {
   /** Bytes. */
   ramSize?: number;
   harts?: number;
+  /** IRQCHIP_*; default: a PLIC. */
+  irqchip?: number;
   /** Default: RINGSIDE_ACCEL, else jit. With RINGSIDE_ACCEL=hot all is translated before it is executed. */
   accel?: 'jit' | 'interp';
   jit?: JitOptions;
@@ -64,6 +66,7 @@ export class BareMetal implements AsyncDisposable {
   static async create({
     ramSize = 32 * MIB,
     harts = 1,
+    irqchip = L.IRQCHIP_PLIC,
     accel = ACCEL,
     jit = JIT,
     jitCache,
@@ -76,6 +79,7 @@ export class BareMetal implements AsyncDisposable {
     control.setU64(L.CONTROL_BASE + L.CTL_RAM_SIZE, BigInt(ramSize));
     control.store(L.CONTROL_BASE + L.CTL_HARTS, harts);
     control.store(L.CONTROL_BASE + L.CTL_FIRMWARE, L.FIRMWARE_M_MODE);
+    control.store(L.CONTROL_BASE + L.CTL_IRQCHIP, irqchip);
     control.store(L.CONTROL_BASE + L.CTL_VIRTIO_SLOTS, VIRTIO_SLOTS);
     bare.reset();
     bare.#group = await HartGroup.create({

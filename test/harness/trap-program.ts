@@ -8,6 +8,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { AiaKind } from '../../core/api/machine.ts';
 import { csrNumber } from '../../core/cpu/isa/csr-names.ts';
 import { RAM_PHYS, TEST_PHYS } from '../../core/machine/virt-map.ts';
 import { Program, X } from './asm.ts';
@@ -299,7 +300,7 @@ export const whyNoQemuSystem = (): string | undefined =>
 export function runInQemu(
   bare: BareMetal,
   program: TrapProgram,
-  options: { harts?: number; cpu?: string } = {},
+  options: { harts?: number; cpu?: string; aia?: AiaKind } = {},
 ): Result & { ram: Buffer } {
   const folder = mkdtempSync(join(tmpdir(), 'ringside-system-'));
   try {
@@ -311,7 +312,7 @@ export function runInQemu(
       QEMU,
       [
         '-M',
-        'virt,memory-backend=ram',
+        `virt,memory-backend=ram,aia=${options.aia ?? 'none'}`,
         '-object',
         `memory-backend-file,id=ram,size=${RAM_SIZE},mem-path=${file},share=on`,
         '-m',
