@@ -12,10 +12,10 @@ import {
 import { topMajor } from './priority.as';
 import { ENV_STCE } from './state.as';
 
-export const CSR_SISELECT = 0x150;
+const CSR_SISELECT = 0x150;
 const CSR_SIREG = 0x151;
-export const CSR_STOPEI = 0x15c;
-export const CSR_MVIEN = 0x308;
+const CSR_STOPEI = 0x15c;
+const CSR_MVIEN = 0x308;
 const CSR_MVIP = 0x309;
 const CSR_MISELECT = 0x350;
 const CSR_MIREG = 0x351;
@@ -144,15 +144,16 @@ export function aiaRead(block: usize, csr: i32): u64 {
 /**
  * Writes a CSR of the AIA that aiaRead has just read in the same instruction; `touched` are the bits that the instruction
  * means to change. mvip is csr.as's to write.
+ * @returns whether an interrupt may have become pending, or another one the first
  */
-export function aiaWrite(block: usize, csr: i32, value: u64, touched: u64): void {
+export function aiaWrite(block: usize, csr: i32, value: u64, touched: u64): bool {
   const level = levelOf(csr);
   switch (csr) {
-    case CSR_MISELECT: store<u64>(block + H_MISELECT, value & SELECT_MASK); return;
-    case CSR_SISELECT: store<u64>(block + H_SISELECT, value & SELECT_MASK); return;
-    case CSR_MIREG: case CSR_SIREG: writeSelected(block, level, value, touched); return;
-    case CSR_MTOPEI: case CSR_STOPEI: imsicClaim(hartOf(block), level, shown); return;
-    default: return;
+    case CSR_MISELECT: store<u64>(block + H_MISELECT, value & SELECT_MASK); return false;
+    case CSR_SISELECT: store<u64>(block + H_SISELECT, value & SELECT_MASK); return false;
+    case CSR_MIREG: case CSR_SIREG: writeSelected(block, level, value, touched); return true;
+    case CSR_MTOPEI: case CSR_STOPEI: imsicClaim(hartOf(block), level, shown); return false;
+    default: return false;
   }
 }
 

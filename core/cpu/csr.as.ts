@@ -303,11 +303,7 @@ export function csrWrite(block: usize, csr: i32, value: u64): void {
   if (csr == 0x3a0 || csr == 0x3a2) writePmpcfg(block, (csr & 2) << 2, value);
   else if (csr >= 0x3b0 && csr <= 0x3bf) writePmpaddr(block, csr & 15, value);
   else if (isMvip(csr)) writeMip(block, value, mvipMask(block));
-  else if (isAiaCsr(csr)) {
-    aiaWrite(block, csr, value, touched);
-    // What is pending, and what is first, may have changed.
-    csrRefresh = true;
-  }
+  else if (isAiaCsr(csr)) csrRefresh = aiaWrite(block, csr, value, touched);
 }
 
 /** CSR state of a hart at power-on, in M-mode (privileged manual 3.4). */
