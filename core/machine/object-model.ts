@@ -80,7 +80,13 @@ export class ObjectModel {
     this.tree = new ObjectTree(types);
     this.environment = { ...services, backend: (user, kind, id, type) => this.#backend(user, kind, id, type) };
     for (const path of Object.values(CONTAINERS)) this.tree.container(path);
-    for (const global of globals) checkGlobal(types, global);
+    for (const global of globals) {
+      try {
+        checkGlobal(types, global);
+      } catch (error) {
+        throw prefixed('globals', error);
+      }
+    }
   }
 
   // ---- back ends --------------------------------------------------------------------------------------------------
@@ -295,7 +301,7 @@ export class ObjectModel {
 export function backendType(types: TypeRegistry, kind: BackendKind, type: string): QomType {
   if (kind === 'object') return types.creatable(type, 'user-creatable', 'object');
   if (kind === 'drive') return types.get('drive');
-  return types.creatable(`${kind}-${type}`, kind, kind);
+  return types.creatable(type, kind, kind, `${kind}-`);
 }
 
 /** @throws RingsideError 'bad-option' */
@@ -306,12 +312,12 @@ export function checkGlobal(types: TypeRegistry, { driver, property, value }: Gl
       driver,
       types.all('object').map(({ name }) => name),
     );
-    throw new RingsideError('bad-option', `global ${driver}.${property}: there is no type ${driver}${hint}`);
+    throw new RingsideError('bad-option', `there is no type "${driver}"${hint}`);
   }
   try {
     readProperty(type.property(property), value);
   } catch (error) {
-    throw prefixed(`global ${driver}`, error);
+    throw prefixed(driver, error);
   }
 }
 

@@ -8,6 +8,7 @@ import { PCI_BASE_TYPES } from '../pci/base-types.ts';
 import { BASE_TYPES } from '../qom/base-types.ts';
 import type { TypeInfo } from '../qom/object.ts';
 import { TypeRegistry } from '../qom/registry.ts';
+import { SERIAL_BUS_TYPES } from '../virtio/console/type.ts';
 import { VIRTIO_DEVICE_TYPES } from '../virtio/device-types.ts';
 import { VIRTIO_BASE_TYPES, virtioTypes } from '../virtio/proxy.ts';
 import { IOTHREAD_TYPE } from '../worker/iothread-type.ts';
@@ -31,6 +32,7 @@ export function machineTypes(): TypeRegistry {
     ...PCI_BASE_TYPES,
     ...VIRTIO_BASE_TYPES,
     ...BOARD_TYPES,
+    ...SERIAL_BUS_TYPES,
     ...BACKEND_TYPES,
     ...VIRTIO_DEVICE_TYPES.flatMap(virtioTypes),
   );

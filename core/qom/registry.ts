@@ -47,12 +47,15 @@ export class TypeRegistry {
    *
    * @param base what it must be derived from: "device", "user-creatable", ...
    * @param what how to call such types in the message, e.g. "device"
+   * @param prefix of the types' names, which users leave out
    * @throws RingsideError 'bad-option'
    */
-  creatable(name: string, base: string, what: string): QomType {
-    const type = this.find(name);
+  creatable(name: string, base: string, what: string, prefix = ''): QomType {
+    const type = this.find(prefix + name);
     if (type && isCreatable(type) && type.isA(base)) return type;
-    const names = this.creatables(base).flatMap(({ info }) => [info.name, ...(info.aliases ?? [])]);
+    const names = this.creatables(base).flatMap(({ info }) =>
+      [info.name, ...(info.aliases ?? [])].map((known) => known.slice(prefix.length)),
+    );
     const why = type?.isA(base) ? `${what} "${name}" cannot be made by itself` : `unknown ${what} "${name}"`;
     throw new RingsideError('bad-option', `${why}${didYouMean(name, names)}; "help" lists those that there are`);
   }

@@ -7,6 +7,7 @@ import { type MachineConfig, type MachineConfigInput, machineConfig } from '../.
 import { RAM_SIZE_MAX } from '../../core/memory/create.ts';
 import type { JitLogItem } from '../../core/worker/jit-log.ts';
 import { SLOTS, attachDrives } from './options/devices.ts';
+import { busOf, linksOf } from './options/qdev.ts';
 import { RUN_OPTIONS, type RunDraft, type RunOption } from './options/run-table.ts';
 import { badOption, isHelp } from './options/syntax.ts';
 
@@ -26,7 +27,8 @@ export interface RunRequest {
   mirror?: string;
   name?: string;
   startPaused: boolean;
-  terminal: { port: 'serial0' | 'console0' | null; escapes: EscapeRule };
+  /** `port`: the character device, serial0 (the UART) or the id of a -chardev. */
+  terminal: { port: string | null; escapes: EscapeRule };
   /** What the translator is to write down, and where: null is stderr. */
   log?: { items: JitLogItem[]; file: string | null };
   /** Files of drives whose format was not said, to be looked at before they are taken for raw. */
@@ -63,6 +65,10 @@ function readArguments(args: readonly string[]): RunDraft | null {
   const draft: RunDraft = {
     drives: [],
     devices: [],
+    objects: [],
+    netdevs: [],
+    fsdevs: [],
+    globals: [],
     chardevs: [],
     nographic: false,
     nodefaults: false,
@@ -79,15 +85,21 @@ function readArguments(args: readonly string[]): RunDraft | null {
     i++;
     if (i >= args.length) throw badOption(option.names[0], `it needs a value: ${option.names[0]} ${option.argument}`);
     if (option.keys && (args[i] === 'help' || args[i] === '?')) return null;
+    if (option.describe && option.describe(args[i]) !== null) return null;
     option.apply(draft, args[i]);
   }
   return draft;
 }
 
+/** Whether a -device is of a virtio type, on whatever bus. */
+function hasType(draft: RunDraft, base: string): boolean {
+  return draft.devices.some(({ driver }) => driver === `${base}-device` || driver.startsWith(`${base}-pci`));
+}
+
 /** Which console device the terminal is connected to. */
 function terminalOf(draft: RunDraft): RunRequest['terminal'] {
-  const users: { what: string; port: 'serial0' | 'console0'; escapes: EscapeRule }[] = [];
-  const connect = (option: string, id: string, port: 'serial0' | 'console0') => {
+  const users: { what: string; port: string; escapes: EscapeRule }[] = [];
+  const connect = (option: string, id: string, port: string) => {
     const chardev = draft.chardevs.find((candidate) => candidate.id === id);
     if (chardev === undefined) {
       const known = draft.chardevs.map((candidate) => candidate.id!);
@@ -97,13 +109,11 @@ function terminalOf(draft: RunDraft): RunRequest['terminal'] {
     if (chardev.backend === 'stdio') users.push({ what, port, escapes: chardev.mux ? 'always' : 'never' });
   };
 
-  const consoles = draft.devices.filter(({ type }) => type === 'virtconsole');
-  if (consoles.length > 1) throw badOption('-device virtconsole', 'there can be one');
-  for (const device of consoles) {
-    if (!draft.devices.some(({ type }) => type === 'virtio-serial-device')) {
+  for (const device of draft.devices) {
+    if (device.driver === 'virtconsole' && !hasType(draft, 'virtio-serial')) {
       throw badOption('-device virtconsole', 'it needs -device virtio-serial-device as well');
     }
-    if ('chardev' in device.values) connect('-device virtconsole', device.values.chardev!, 'console0');
+    for (const id of linksOf(device, 'chardev')) connect(`-device ${device.driver}`, id, id);
   }
   const serial = draft.serial ?? (draft.nographic ? 'mon:stdio' : undefined);
   if (serial === 'stdio') users.push({ what: '-serial stdio', port: 'serial0', escapes: 'never' });
@@ -140,10 +150,6 @@ function checkTogether(draft: RunDraft): void {
       if (draft.initrd !== undefined) throw badOption('-initrd', 'it is for a kernel: give -kernel FILE as well');
     }
   }
-  const rngs = draft.devices.filter(({ type }) => type === 'virtio-rng-device').length;
-  if (rngs > 1) throw badOption('-device virtio-rng-device', 'there can be one');
-  const serials = draft.devices.filter(({ type }) => type === 'virtio-serial-device').length;
-  if (serials > 1) throw badOption('-device virtio-serial-device', 'there can be one');
   if (draft.accel === 'interp' && draft.jitCache !== undefined) {
     throw badOption('-accel', 'a cache is for jit: leave out cache= and --jit-cache');
   }
@@ -169,20 +175,22 @@ export function parseRunArguments(args: readonly string[]): RunRequest | null {
   if (draft === null) return null;
   checkTogether(draft);
   const drives = attachDrives(draft.drives, draft.devices);
-  const has = (type: string) => draft.devices.some((device) => device.type === type);
-
-  const machine: Partial<MachineConfigInput> = { drives };
+  const { devices, objects, netdevs, fsdevs, globals } = draft;
+  const machine: Partial<MachineConfigInput> = { drives, devices, objects, netdevs, fsdevs, globals };
+  const connected = new Set(devices.flatMap((device) => linksOf(device, 'chardev')));
+  machine.chardevs = [...connected].map((id) => ({ type: 'program', id }));
   for (const key of ['memory', 'harts', 'kernel', 'initrd', 'append', 'bios', 'accel', 'aia', 'forceLegacy'] as const) {
     if (draft[key] !== undefined) Object.assign(machine, { [key]: draft[key] });
   }
-  machine.console = has('virtio-serial-device') || !draft.nodefaults;
-  machine.rng = has('virtio-rng-device') || !draft.nodefaults;
+  machine.console = !draft.nodefaults && !hasType(draft, 'virtio-serial');
+  machine.rng = !draft.nodefaults && !hasType(draft, 'virtio-rng');
   if (draft.jitCache !== undefined) machine.jitCache = draft.jitCache === 'off' ? null : draft.jitCache;
   if (draft.noReboot) machine.noReboot = true;
-  const devices = drives.length + Number(machine.console) + Number(machine.rng);
-  if (devices > SLOTS) {
+  const own = drives.filter((drive) => drive.if !== 'none').length + Number(machine.console) + Number(machine.rng);
+  const slots = own + devices.filter((device) => busOf(device) === 'virtio-bus').length;
+  if (slots > SLOTS) {
     const spare = draft.nodefaults ? '' : '; -nodefaults leaves out the console and rng that you have not asked for';
-    throw badOption('-drive', `${devices} virtio devices, but the board has ${SLOTS} slots${spare}`);
+    throw badOption('-drive', `${slots} virtio devices, but the board has ${SLOTS} slots${spare}`);
   }
 
   return {
@@ -195,6 +203,18 @@ export function parseRunArguments(args: readonly string[]): RunRequest | null {
     ...(draft.log === undefined ? {} : { log: { items: draft.log, file: draft.logFile ?? null } }),
     unnamedFormats: draft.drives.filter(({ format }) => format === undefined).map(({ file }) => file!),
   };
+}
+
+/** The help of a type that an argument asks for (`-device help`, `-device TYPE,help`); null when none does. */
+export function typeHelpText(args: readonly string[]): string | null {
+  for (let i = 0; i + 1 < args.length; i++) {
+    const option = byName.get(args[i].replace(/^--?/, ''));
+    if (option?.argument === undefined) continue;
+    i++;
+    const text = option.describe?.(args[i]);
+    if (text) return text;
+  }
+  return null;
 }
 
 /** The configuration, with a catalogue guest's files and QEMU's defaults filled in. */

@@ -5,7 +5,14 @@ import type { JitLogOptions } from '../../core/worker/jit-log.ts';
 import { jitCacheDir } from '../guests/cache.ts';
 import { say } from './messages.ts';
 import { badOption } from './options/syntax.ts';
-import { type CatalogueGuest, type RunRequest, completeConfig, parseRunArguments, runHelp } from './qemu-options.ts';
+import {
+  type CatalogueGuest,
+  type RunRequest,
+  completeConfig,
+  parseRunArguments,
+  runHelp,
+  typeHelpText,
+} from './qemu-options.ts';
 import { runSession } from './session.ts';
 
 /** How image formats other than raw begin. */
@@ -74,7 +81,7 @@ function openLog({ items, file }: NonNullable<RunRequest['log']>): JitLogOptions
 export async function runCommand(args: readonly string[]): Promise<number> {
   const request = parseRunArguments(args);
   if (request === null) {
-    process.stdout.write(runHelp());
+    process.stdout.write(typeHelpText(args) ?? runHelp());
     return 0;
   }
   request.unnamedFormats.forEach(checkFormat);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { completeConfig, parseRunArguments, runHelp } from '../../main/cli/qemu-options.ts';
+import { completeConfig, parseRunArguments, runHelp, typeHelpText } from '../../main/cli/qemu-options.ts';
 import type { RunRequest } from '../../main/cli/qemu-options.ts';
 
 /** Splits a command line at blanks; no quoting is needed here. */
@@ -75,7 +75,8 @@ describe('spellings', () => {
         '-drive file=fs.img,if=none,format=raw,id=x0 -device virtio-blk-device,drive=x0,bus=virtio-mmio-bus.0',
     );
     expect(made).toMatchObject({ bios: 'none', harts: 3, memory: 128 * 2 ** 20, forceLegacy: false });
-    expect(made.drives).toMatchObject([{ id: 'x0', file: 'fs.img', slot: 0 }]);
+    expect(made.drives).toMatchObject([{ id: 'x0', file: 'fs.img', if: 'none' }]);
+    expect(made.devices).toEqual([{ driver: 'virtio-blk-device', drive: 'x0', bus: 'virtio-mmio-bus.0' }]);
   });
 
   test.each([
@@ -112,8 +113,22 @@ describe('spellings', () => {
     ['-global virtio-mmio.force-legacy=on', { forceLegacy: true }],
     ['-global driver=virtio-mmio,property=force-legacy,value=off', { forceLegacy: false }],
     ['-nodefaults', { console: false, rng: false }],
-    ['-nodefaults -device virtio-rng-device', { console: false, rng: true }],
-    ['-nodefaults -device virtio-serial-device,id=s -device virtconsole', { console: true, rng: false }],
+    ['-device virtio-rng-device', { rng: false, console: true, devices: [{ driver: 'virtio-rng-device' }] }],
+    ['-device virtio-rng', { rng: false, devices: [{ driver: 'virtio-rng-pci' }] }],
+    [
+      '-device virtio-serial-device,id=s -device virtconsole',
+      { console: false, rng: true, devices: [{ driver: 'virtio-serial-device', id: 's' }, { driver: 'virtconsole' }] },
+    ],
+    ['-object iothread,id=io0', { objects: [{ type: 'iothread', id: 'io0' }] }],
+    ['-object qom-type=iothread,id=io0', { objects: [{ type: 'iothread', id: 'io0' }] }],
+    [
+      '-global virtio-blk-pci.num-queues=2',
+      { globals: [{ driver: 'virtio-blk-pci', property: 'num-queues', value: '2' }] },
+    ],
+    [
+      '-device driver=virtio-rng-device,packed,max-bytes=1024,event_idx=off',
+      { devices: [{ driver: 'virtio-rng-device', packed: 'on', 'max-bytes': '1024', event_idx: 'off' }] },
+    ],
     ['-display none -monitor none -name a -S', {}],
     ['-kernel other', { kernel: 'other' }],
   ])('%s', (line, expected) => {
@@ -144,21 +159,23 @@ describe('spellings', () => {
   });
 
   test('drives of -device options come first, then those with if=virtio, each with a name of its own', () => {
-    const { drives } = config(
+    const { drives, devices } = config(
       '-kernel K -drive file=a -drive file=b,if=none,id=drive0 -drive file=c,if=virtio -device virtio-blk-device,drive=drive0,serial=S',
     );
-    expect(drives.map(({ id, file, serial }) => [id, file, serial])).toEqual([
-      ['drive0', 'b', 'S'],
+    expect(drives.map(({ id, file, if: how }) => [id, file, how])).toEqual([
+      ['drive0', 'b', 'none'],
       ['drive1', 'a', undefined],
       ['drive2', 'c', undefined],
     ]);
+    expect(devices).toEqual([{ driver: 'virtio-blk-device', drive: 'drive0', serial: 'S' }]);
   });
 
-  test("the device's id, serial and error policies win over the drive's", () => {
-    const { drives } = config(
+  test("a device's serial and error policies stand beside the drive's", () => {
+    const { drives, devices } = config(
       '-kernel K -drive file=a,if=none,id=d,serial=one,werror=stop -device virtio-blk-device,drive=d,id=disk,serial=two,werror=report',
     );
-    expect(drives).toMatchObject([{ id: 'disk', serial: 'two', werror: 'report' }]);
+    expect(drives).toMatchObject([{ id: 'd', serial: 'one', werror: 'stop' }]);
+    expect(devices).toMatchObject([{ id: 'disk', drive: 'd', serial: 'two', werror: 'report' }]);
   });
 
   test('drives whose format is not said are named, to be looked at', () => {
@@ -196,13 +213,10 @@ describe('the console', () => {
     ['-serial none', { port: null, escapes: 'never' }],
     ['-chardev stdio,id=c,mux=on -serial chardev:c', { port: 'serial0', escapes: 'always' }],
     ['-chardev backend=null,id=c -serial chardev:c', { port: null, escapes: 'never' }],
-    [
-      '-chardev stdio,id=c -device virtio-serial-device -device virtconsole,chardev=c',
-      { port: 'console0', escapes: 'never' },
-    ],
+    ['-chardev stdio,id=c -device virtio-serial-device -device virtconsole,chardev=c', { port: 'c', escapes: 'never' }],
     [
       '-serial null -chardev stdio,id=c,mux=on -device virtio-serial-device -device virtconsole,chardev=c',
-      { port: 'console0', escapes: 'always' },
+      { port: 'c', escapes: 'always' },
     ],
   ])('"%s" connects it', (line, expected) => {
     expect(parse(`-kernel K ${line}`).terminal).toEqual(expected);
@@ -214,20 +228,33 @@ describe('help', () => {
     expect(parseRunArguments(words(line))).toBeNull();
   });
 
+  test.each([
+    ['-device help', /^Storage devices:\nname "virtio-9p-device", bus virtio-bus, desc "/],
+    ['-device help', /^name "virtio-blk-pci", bus PCI, alias "virtio-blk", desc "a disk"$/m],
+    ['-kernel K -device ?', /^Input devices:$/m],
+    ['-device virtio-blk-pci,help', /^virtio-blk-pci options:\n {2}addr=<int32> {11}- slot and/],
+    ['-device virtio-blk,help', /^ {2}num-queues=<uint16> {4}- request queues \(default: 1\)$/m],
+    ['-device virtio-blk-pci,help', /^ {2}virtio-backend=<child<virtio-blk-device>>$/m],
+    ['-device virtio-blk-pci,help', /^ {2}iothread=<link<iothread>> - the I\/O worker that serves its queues$/m],
+    ['-device virtio-blk-pci,disable-legacy=on,help', /^ {2}disable-legacy=<OnOffAuto> - .* \(default: "auto"\)$/m],
+    ['-object help', /^List of user creatable objects:\n(.*\n)* {2}iothread$/m],
+    ['-object iothread,help', /^There are no options for iothread\.$/m],
+  ])('%s is made from the types', (line, expected) => {
+    expect(parseRunArguments(words(line))).toBeNull();
+    expect(typeHelpText(words(line))).toMatch(expected);
+  });
+
+  test('a misspelt type has no help', () => {
+    expect(() => parseRunArguments(words('-device virtio-blok,help'))).toThrow(/did you mean/);
+  });
+
   test('a value that looks like it is a value', () => {
     expect(config('-kernel -help').kernel).toBe('-help');
   });
 
   test('lists every option and key, at most 100 columns wide', () => {
     const text = runHelp();
-    for (const word of [
-      '-kernel FILE',
-      '-m [size=]SIZE',
-      '--guest NAME',
-      'werror=',
-      'virtio-blk-device',
-      '-no-reboot',
-    ]) {
+    for (const word of ['-kernel FILE', '-m [size=]SIZE', '--guest NAME', 'werror=', '-object TYPE', '-no-reboot']) {
       expect(text).toContain(word);
     }
     expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
@@ -241,7 +268,12 @@ describe('refusals: one line that names the option and says what is allowed', ()
     ['-kernel', '-kernel: it needs a value: -kernel FILE'],
     ['-kernel K -frive x', '-frive: unknown option (did you mean -drive?)'],
     ['-kernel K -Smp 2', '-Smp: unknown option (did you mean -smp?)'],
-    ['-kernel K -netdev user', '-netdev: unknown option; "ringside run -help" lists them'],
+    ['-kernel K -blockdev x', '-blockdev: unknown option; "ringside run -help" lists them'],
+    ['-kernel K -netdev nope,id=n', '-netdev: unknown netdev "nope"; "help" lists those that there are'],
+    ['-kernel K -object iothreat,id=a', '-object: unknown object "iothreat" (did you mean iothread?)'],
+    ['-kernel K -object iothread', '-object iothread: it needs a name: id=ID'],
+    ['-kernel K -object iothread,id=a -object iothread,id=a', '-object: id=a is given twice'],
+    ['-kernel K -object drive,id=a', '-object: unknown object "drive"'],
     ['-kernel K -m=512', '-m=512: the value follows after a space: -m 512'],
     ['disk.img', '"disk.img": options begin with "-"; an image is given as -drive file=FILE,format=raw'],
     ['-', '"-": options begin with "-"'],
@@ -268,9 +300,13 @@ describe('refusals: one line that names the option and says what is allowed', ()
     ['-kernel K -monitor stdio', '-monitor: "stdio" is not allowed: none'],
     ['-kernel K -serial tcp::4444', '-serial: "tcp::4444" is not allowed: stdio, mon:stdio, null, none, chardev:ID'],
     ['-kernel K -serial chardev:x', '-serial: there is no -chardev with id=x'],
-    ['-kernel K -global virtio-blk.x=1', '-global: driver: "virtio-blk" is not allowed: virtio-mmio'],
-    ['-kernel K -global virtio-mmio.force-legacy=maybe', '-global: value: "maybe" is not allowed: on, off'],
-    ['-kernel K -global driver=virtio-mmio', '-global: allowed: virtio-mmio.force-legacy=on|off'],
+    ['-kernel K -global virtio-blk.x=1', '-global: virtio-blk: unknown "x"; "virtio-blk-pci,help" lists what there is'],
+    ['-kernel K -global virtio-bulk.x=1', '-global: there is no type "virtio-bulk"'],
+    [
+      '-kernel K -global virtio-mmio.force-legacy=maybe',
+      '-global: virtio-mmio: force-legacy: "maybe" is not allowed: on, off',
+    ],
+    ['-kernel K -global driver=virtio-mmio', '-global: allowed: TYPE.PROPERTY=VALUE'],
     ['-kernel K -drive format=raw', '-drive: which image? Give file=FILE'],
     ['-kernel K -drive disk.img', '-drive: unknown "disk.img"'],
     ['-kernel K -drive file=', '-drive: file: needs a value: FILE'],
@@ -320,12 +356,20 @@ describe('refusals: one line that names the option and says what is allowed', ()
       '-kernel K -drive file=a,if=none,id=x -drive file=b,id=y -device virtio-blk-device,drive=x,id=y',
       '-device virtio-blk-device: id y is in use already',
     ],
-    ['-kernel K -device virtio-blk', '-device: unknown device "virtio-blk"; allowed: virtio-blk-device'],
+    ['-kernel K -device nope', '-device: unknown device "nope"; "help" lists those that there are'],
+    ['-kernel K -device virtio-device', '-device: device "virtio-device" cannot be made by itself'],
+    [
+      '-kernel K -device virtio-rng-device,perod=3',
+      '-device virtio-rng-device: unknown "perod" (did you mean period?)',
+    ],
+    ['-kernel K -device virtio-rng-device,period=0', 'virtio-rng-device: period: "0" is not from 1 to 4294967295'],
+    ['-kernel K -device virtio-rng-device,period', '-device virtio-rng-device: period needs a value'],
+    ['-kernel K -device virtio-rng-device,period=1,period=2', '-device virtio-rng-device: period is given twice'],
+    ['-kernel K -device virtio-rng-device,id=a -device virtio-rng-device,id=a', 'id a is in use already'],
     [
       '-kernel K -device virtio-rmg-device',
       '-device: unknown device "virtio-rmg-device" (did you mean virtio-rng-device?)',
     ],
-    ['-kernel K -device virtio-rng-device -device virtio-rng-device', '-device virtio-rng-device: there can be one'],
     ['-kernel K -device virtconsole', '-device virtconsole: it needs -device virtio-serial-device as well'],
     [
       '-kernel K -device virtio-serial-device -device virtconsole,chardev=x',

@@ -8,8 +8,14 @@ import type { RunningQueue } from '../queue/running-queue.ts';
 import { CONSOLE_RECEIVEQ, CONSOLE_TRANSMITQ } from '../spec/console.ts';
 
 export interface ConsoleBackendOptions {
-  /** Index of the character device. */
-  readonly chardev: number;
+  /** Index of the character device; null: the port is connected to nothing, and what the driver sends is dropped. */
+  readonly chardev: number | null;
+}
+
+/** The ends of a character device's rings that belong to the guest. */
+interface ConsoleRings {
+  readonly out: RingWriter;
+  readonly in: RingReader;
 }
 
 /** Buffers moved before other queues and the control thread have their turn. */
@@ -22,8 +28,8 @@ export function createConsoleBackend(options: unknown, context: BackendContext):
 }
 
 export class ConsoleBackend implements VirtioBackend {
-  readonly #out: RingWriter;
-  readonly #in: RingReader;
+  readonly #buffer: SharedArrayBuffer;
+  #rings: ConsoleRings | null = null;
   readonly #control: Int32Array<SharedArrayBuffer>;
   #receiveq: RunningQueue | null = null;
   #transmitq: RunningQueue | null = null;
@@ -33,10 +39,22 @@ export class ConsoleBackend implements VirtioBackend {
   #sending: { chain: DescriptorChain; sent: number } | null = null;
 
   constructor({ chardev }: ConsoleBackendOptions, { memory }: BackendContext) {
-    const buffer = memory.memory.buffer as SharedArrayBuffer;
-    this.#out = new RingWriter(buffer, outRingBase(chardev));
-    this.#in = new RingReader(buffer, inRingBase(chardev));
-    this.#control = new Int32Array(buffer, CONTROL_BASE + CTL_ATTENTION, 1);
+    this.#buffer = memory.memory.buffer as SharedArrayBuffer;
+    this.#control = new Int32Array(this.#buffer, CONTROL_BASE + CTL_ATTENTION, 1);
+    this.#connect(chardev);
+  }
+
+  /** Connects the port to another character device, or to nothing. */
+  configure(change: unknown): void {
+    this.#connect((change as ConsoleBackendOptions).chardev);
+  }
+
+  #connect(chardev: number | null): void {
+    const buffer = this.#buffer;
+    this.#rings =
+      chardev === null
+        ? null
+        : { out: new RingWriter(buffer, outRingBase(chardev)), in: new RingReader(buffer, inRingBase(chardev)) };
   }
 
   start(queues: readonly RunningQueue[]): void {
@@ -56,8 +74,9 @@ export class ConsoleBackend implements VirtioBackend {
   }
 
   isDue(queue: number): boolean {
-    if (queue === CONSOLE_RECEIVEQ) return !this.#starved && this.#in.length > 0;
-    return this.#sending !== null && this.#out.room > 0;
+    const rings = this.#rings;
+    if (queue === CONSOLE_RECEIVEQ) return !this.#starved && rings !== null && rings.in.length > 0;
+    return this.#sending !== null && (rings === null || rings.out.room > 0);
   }
 
   serve(queue: number): boolean {
@@ -69,8 +88,9 @@ export class ConsoleBackend implements VirtioBackend {
   #receive(queue: RunningQueue): boolean {
     this.#starved = false;
     for (let turn = 0; turn < TURN_BUFFERS; turn++) {
-      const length = this.#in.length;
-      if (length === 0) {
+      const rings = this.#rings;
+      const length = rings === null ? 0 : rings.in.length;
+      if (rings === null || length === 0) {
         // Buffers are of no interest until there is input for them.
         queue.disableNotifications();
         queue.flush();
@@ -88,9 +108,9 @@ export class ConsoleBackend implements VirtioBackend {
         throw new QueueFault('bad-request', `chain ${chain.head}: no device-writable buffer in a receiveq (5.3.6.1)`);
       }
       const count = Math.min(length, writable.length);
-      for (const view of writable.views(0, count)) this.#in.read(view);
+      for (const view of writable.views(0, count)) rings.in.read(view);
       queue.push(chain, count);
-      if (this.#in.takeWantRoom()) this.#callControl();
+      if (rings.in.takeWantRoom()) this.#callControl();
     }
     queue.flush();
     return true;
@@ -112,19 +132,25 @@ export class ConsoleBackend implements VirtioBackend {
       }
       const { chain, sent } = this.#sending;
       const { readable } = chain;
+      if (this.#rings === null) {
+        this.#sending = null;
+        queue.push(chain, 0);
+        continue;
+      }
+      const { out } = this.#rings;
       const wanted = Math.min(readable.length - sent, TRANSMIT_CHUNK);
       let moved = 0;
       for (const view of readable.views(sent, wanted)) {
-        const taken = this.#out.write(view);
+        const taken = out.write(view);
         moved += taken;
         if (taken < view.length) break;
       }
       this.#sending.sent += moved;
-      if (moved > 0 && this.#out.takeWantData()) this.#callControl();
+      if (moved > 0 && out.takeWantData()) this.#callControl();
       if (this.#sending.sent === readable.length) {
         this.#sending = null;
         queue.push(chain, 0);
-      } else if (moved < wanted && !this.#out.wantRoom()) {
+      } else if (moved < wanted && !out.wantRoom()) {
         queue.flush();
         return false;
       }

@@ -22,15 +22,17 @@ const QUEUE_SIZE = 1024;
 
 export interface ConsoleDeviceOptions {
   id: string;
-  /** What the console is connected to. Its wakeGuest becomes this device's. */
-  chardev: Chardev;
+  /** What the console is connected to, if it is yet. Its wakeGuest becomes this device's. */
+  chardev?: Chardev;
+  /** Whether VIRTIO_CONSOLE_F_EMERG_WRITE is offered. Default true. */
+  emergencyWrite?: boolean;
 }
 
 export class ConsoleDevice extends VirtioDevice {
   readonly type = 'virtio-console';
   readonly virtioId = VIRTIO_ID_CONSOLE;
   readonly featureInfo = CONSOLE_FEATURES;
-  readonly features = featureMask(VIRTIO_CONSOLE_F_SIZE, VIRTIO_CONSOLE_F_EMERG_WRITE);
+  readonly features: bigint;
   readonly queues: readonly QueueSpec[] = [
     { name: 'receiveq(port0)', maxSize: QUEUE_SIZE },
     { name: 'transmitq(port0)', maxSize: QUEUE_SIZE },
@@ -43,15 +45,30 @@ export class ConsoleDevice extends VirtioDevice {
     { name: 'emerg_wr', offset: CONSOLE_CONFIG_EMERG_WR, size: 4, writable: true },
   ]);
   readonly backend: BackendInit;
-  readonly #chardev: Chardev;
+  #chardev: Chardev | null = null;
 
-  constructor({ id, chardev }: ConsoleDeviceOptions) {
+  constructor({ id, chardev, emergencyWrite = true }: ConsoleDeviceOptions) {
     super(id);
-    this.#chardev = chardev;
-    const options: ConsoleBackendOptions = { chardev: chardev.index };
+    this.features = featureMask(VIRTIO_CONSOLE_F_SIZE, ...(emergencyWrite ? [VIRTIO_CONSOLE_F_EMERG_WRITE] : []));
+    const options: ConsoleBackendOptions = { chardev: chardev?.index ?? null };
     this.backend = { type: this.type, options };
     this.config.set(CONSOLE_CONFIG_MAX_NR_PORTS, 1);
+    if (chardev) this.#use(chardev);
+  }
+
+  #use(chardev: Chardev): void {
+    this.#chardev = chardev;
     chardev.wakeGuest = () => this.host?.wakeBackend();
+  }
+
+  /** Connects the port to a character device, or with null to nothing. */
+  async connect(chardev: Chardev | null): Promise<void> {
+    if (this.#chardev) this.#chardev.wakeGuest = () => {};
+    this.#chardev = null;
+    if (chardev) this.#use(chardev);
+    const change: ConsoleBackendOptions = { chardev: chardev?.index ?? null };
+    await this.host?.configureBackend(change);
+    this.host?.wakeBackend();
   }
 
   /** Tells the driver the size of the terminal, in characters, 0..65535. */
@@ -64,7 +81,7 @@ export class ConsoleDevice extends VirtioDevice {
   /** Section 5.3.5.1: emerg_wr works at any time. */
   override configWritten(offset: number): void {
     if (offset !== CONSOLE_CONFIG_EMERG_WR) return;
-    this.#chardev.emergencyWrite(Number(this.config.get(CONSOLE_CONFIG_EMERG_WR) & 0xffn));
+    this.#chardev?.emergencyWrite(Number(this.config.get(CONSOLE_CONFIG_EMERG_WR) & 0xffn));
     this.config.set(CONSOLE_CONFIG_EMERG_WR, 0);
   }
 }

@@ -1,10 +1,14 @@
-/** `-drive`, `-device` and `-chardev`: their keys, and how together they say what the machine has. */
+/** `-drive` and `-chardev`: their keys, and how with -device they say what the machine has. */
 import { didYouMean } from '../../../core/did-you-mean.ts';
 import { type DriveConfig, type MachineConfigInput, driveConfig } from '../../../core/api/machine.ts';
-import { type Values, badOption, choice, count, onOff, parseList, splitList, text } from './syntax.ts';
+import { type DeviceOption, busOf, linksOf } from './qdev.ts';
+import { type Values, badOption, choice, onOff, parseList, text } from './syntax.ts';
 
 /** Virtio-mmio slots of the board. */
 export const SLOTS = 8;
+
+/** Of a virtio-blk serial number (VIRTIO_BLK_ID_BYTES). */
+const SERIAL_BYTES = 20;
 
 const idKey = text('ID', 'name, unique in the machine');
 
@@ -28,37 +32,6 @@ export const DRIVE_KEYS = {
   media: choice(['disk'], 'for compatibility'),
 };
 
-const BUS = {
-  help: `virtio-mmio slot, 0 to ${SLOTS - 1}; without it the highest free one`,
-  shape: 'virtio-mmio-bus.N',
-  parse(value: string): number {
-    const match = /^virtio-mmio-bus\.(\d+)$/.exec(value);
-    if (match === null || Number(match[1]) >= SLOTS) {
-      throw new Error(`"${value}" is not a slot: virtio-mmio-bus.0 to virtio-mmio-bus.${SLOTS - 1}`);
-    }
-    return Number(match[1]);
-  },
-};
-
-/** Device types by name, each with its keys. */
-export const DEVICE_KEYS = {
-  'virtio-blk-device': {
-    drive: text('ID', 'the -drive (with if=none) that it is'),
-    id: idKey,
-    serial: SERIAL,
-    werror: WERROR,
-    rerror: RERROR,
-    bus: BUS,
-  },
-  'virtio-rng-device': { id: idKey },
-  'virtio-serial-device': { id: idKey, max_ports: count('N', 1, 31, 'for compatibility; there is one port') },
-  virtconsole: {
-    chardev: text('ID', 'the -chardev that it is connected to'),
-    id: idKey,
-    name: text('NAME', 'port name'),
-  },
-};
-
 export const CHARDEV_KEYS = {
   backend: choice(['stdio', 'null'], 'the terminal, or nothing'),
   id: idKey,
@@ -68,23 +41,6 @@ export const CHARDEV_KEYS = {
 
 export type DriveOption = Values<typeof DRIVE_KEYS>;
 export type ChardevOption = Values<typeof CHARDEV_KEYS>;
-export type DeviceOption = {
-  [T in keyof typeof DEVICE_KEYS]: { type: T; values: Values<(typeof DEVICE_KEYS)[T]> };
-}[keyof typeof DEVICE_KEYS];
-
-export function parseDevice(value: string): DeviceOption {
-  const [first, ...rest] = splitList(value);
-  const named = first.value === undefined ? first.key : first.key === 'driver' ? first.value : '';
-  const types = Object.keys(DEVICE_KEYS) as (keyof typeof DEVICE_KEYS)[];
-  const type = types.find((candidate) => candidate === named);
-  if (type === undefined) {
-    throw badOption('-device', `unknown device "${named}"${didYouMean(named, types)}; allowed: ${types.join(', ')}`);
-  }
-  const keys = DEVICE_KEYS[type];
-  const tail = value.slice(value.indexOf(',') + 1);
-  const values = rest.length === 0 ? {} : parseList(`-device ${type}`, tail, keys);
-  return { type, values } as DeviceOption;
-}
 
 export function parseDrive(value: string): DriveOption {
   const drive = parseList('-drive', value, DRIVE_KEYS);
@@ -100,20 +56,17 @@ export function parseChardev(value: string): ChardevOption {
 }
 
 type DriveInput = NonNullable<MachineConfigInput['drives']>[number];
-type BlkDevice = Values<(typeof DEVICE_KEYS)['virtio-blk-device']>;
 
-function driveInput(drive: DriveOption, device: BlkDevice, id: string): DriveConfig {
+function driveInput(drive: DriveOption, id: string, device: boolean): DriveConfig {
   const input: DriveInput = { id, file: drive.file! };
-  if (drive.readonly !== undefined) input.readonly = drive.readonly;
+  if (!device) input.if = 'none';
+  for (const key of ['readonly', 'serial', 'werror', 'rerror'] as const) {
+    if (drive[key] !== undefined) Object.assign(input, { [key]: drive[key] });
+  }
   if (drive.discard !== undefined) input.discard = /unmap|on/.test(drive.discard) ? 'unmap' : 'ignore';
-  const serial = device.serial ?? drive.serial;
-  if (serial !== undefined) input.serial = serial;
-  const werror = device.werror ?? drive.werror;
-  if (werror !== undefined) input.werror = werror;
-  const rerror = device.rerror ?? drive.rerror;
-  if (rerror !== undefined) input.rerror = rerror;
-  if (device.bus !== undefined) input.slot = device.bus;
-  if (Buffer.byteLength(serial ?? '') > 20) throw badOption('-drive', `serial "${serial}" is longer than 20 bytes`);
+  if (Buffer.byteLength(drive.serial ?? '') > SERIAL_BYTES) {
+    throw badOption('-drive', `serial "${drive.serial}" is longer than ${SERIAL_BYTES} bytes`);
+  }
   const parsed = driveConfig.safeParse(input);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
@@ -125,7 +78,7 @@ function driveInput(drive: DriveOption, device: BlkDevice, id: string): DriveCon
 }
 
 /**
- * The drives, in the order in which QEMU gives them slots: those of -device options, then those with if=virtio.
+ * The drives: those of -device options, then those with if=virtio, which are devices of their own.
  * @throws RingsideError bad-option for names that clash or lead nowhere
  */
 export function attachDrives(drives: readonly DriveOption[], devices: readonly DeviceOption[]): DriveConfig[] {
@@ -138,19 +91,17 @@ export function attachDrives(drives: readonly DriveOption[], devices: readonly D
   const attached: DriveConfig[] = [];
   const used = new Set<DriveOption>();
   for (const device of devices) {
-    if (device.type !== 'virtio-blk-device') continue;
-    const { values } = device;
-    if (values.drive === undefined) throw badOption('-device virtio-blk-device', 'which drive? Give drive=ID');
-    const drive = named.get(values.drive);
-    if (drive === undefined) {
-      const hint = didYouMean(values.drive, named.keys());
-      throw badOption('-device virtio-blk-device', `there is no -drive with id=${values.drive}${hint}`);
+    for (const id of linksOf(device, 'drive')) {
+      const option = `-device ${device.driver}`;
+      const drive = named.get(id);
+      if (drive === undefined) {
+        throw badOption(option, `there is no -drive with id=${id}${didYouMean(id, named.keys())}`);
+      }
+      if (drive.if !== 'none') throw badOption('-drive', `id=${id} is used by a -device: say if=none as well`);
+      if (used.has(drive)) throw badOption(option, `drive ${id} is in use by another device`);
+      used.add(drive);
+      attached.push(driveInput(drive, id, false));
     }
-    if (drive.if !== 'none') throw badOption('-drive', `id=${values.drive} is used by a -device: say if=none as well`);
-    if (used.has(drive))
-      throw badOption('-device virtio-blk-device', `drive ${values.drive} is in use by another device`);
-    used.add(drive);
-    attached.push(driveInput(drive, values, values.id ?? values.drive));
   }
   for (const drive of drives) {
     if (used.has(drive)) continue;
@@ -162,22 +113,30 @@ export function attachDrives(drives: readonly DriveOption[], devices: readonly D
       );
     }
     let n = 0;
-    const taken = (id: string) => named.has(id) || attached.some((other) => other.id === id);
+    const taken = (id: string) => named.has(id) || [...attached, ...devices].some((other) => other.id === id);
     while (taken(`drive${n}`)) n++;
-    attached.push(driveInput(drive, {}, drive.id ?? `drive${n}`));
+    attached.push(driveInput(drive, drive.id ?? `drive${n}`, true));
   }
-  checkUnique(attached);
+  checkUnique(attached, devices);
   return attached;
 }
 
-function checkUnique(drives: readonly DriveConfig[]): void {
-  const ids = new Set<string>();
+/** @throws RingsideError bad-option for two devices with one id, or in one slot */
+function checkUnique(drives: readonly DriveConfig[], devices: readonly DeviceOption[]): void {
+  const ids = new Set(drives.filter((drive) => drive.if !== 'none').map(({ id }) => id));
   const slots = new Set<number>();
-  for (const { id, slot } of drives) {
-    if (ids.has(id)) throw badOption('-device virtio-blk-device', `id ${id} is in use already`);
-    ids.add(id);
-    if (slot === undefined) continue;
-    if (slots.has(slot)) throw badOption('-device virtio-blk-device', `bus virtio-mmio-bus.${slot} is in use already`);
+  for (const device of devices) {
+    const option = `-device ${device.driver}`;
+    if (device.id !== undefined && ids.has(device.id)) throw badOption(option, `id ${device.id} is in use already`);
+    if (device.id !== undefined) ids.add(device.id);
+    if (busOf(device) !== 'virtio-bus' || device.bus === undefined) continue;
+    const match = /^virtio-mmio-bus\.(\d+)$/.exec(device.bus);
+    if (match === null || Number(match[1]) >= SLOTS) {
+      const allowed = `virtio-mmio-bus.0 to virtio-mmio-bus.${SLOTS - 1}`;
+      throw badOption(option, `bus: "${device.bus}" is not a slot: ${allowed}`);
+    }
+    const slot = Number(match[1]);
+    if (slots.has(slot)) throw badOption(option, `bus ${device.bus} is in use already`);
     slots.add(slot);
   }
 }

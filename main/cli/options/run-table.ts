@@ -1,18 +1,18 @@
 /** The options of `ringside run`: one table, from which the parser and `ringside run -help` are made. */
+import type { BackendConfig, GlobalConfig } from '../../../core/api/machine.ts';
 import { didYouMean } from '../../../core/did-you-mean.ts';
 import { JIT_LOG_ITEMS, type JitLogItem } from '../../../core/worker/jit-log.ts';
+import { CHARDEV_KEYS, type ChardevOption, DRIVE_KEYS, type DriveOption, parseChardev, parseDrive } from './devices.ts';
 import {
-  CHARDEV_KEYS,
-  type ChardevOption,
-  DEVICE_KEYS,
-  DRIVE_KEYS,
+  type BackendOption,
   type DeviceOption,
-  type DriveOption,
-  parseChardev,
+  backendHelp,
+  deviceHelp,
+  parseBackend,
   parseDevice,
-  parseDrive,
-} from './devices.ts';
-import { type KeyTable, badOption, choice, count, onOff, parseList, size, text } from './syntax.ts';
+  parseGlobal,
+} from './qdev.ts';
+import { type KeyTable, badOption, choice, count, parseList, size, text } from './syntax.ts';
 
 /** Where the serial port goes: the terminal with or without the escape key, nowhere, or a -chardev. */
 export type SerialTarget = 'stdio' | 'mon:stdio' | 'null' | `chardev:${string}`;
@@ -31,6 +31,10 @@ export interface RunDraft {
   jitCache?: string;
   drives: DriveOption[];
   devices: DeviceOption[];
+  objects: BackendConfig[];
+  netdevs: BackendConfig[];
+  fsdevs: BackendConfig[];
+  globals: GlobalConfig[];
   chardevs: ChardevOption[];
   serial?: SerialTarget;
   nographic: boolean;
@@ -54,6 +58,8 @@ export interface RunOption {
   help: string;
   /** Keys to list below it in the help, by heading. */
   keys?: Record<string, KeyTable>;
+  /** The text that the value asks for (`help`, `TYPE,help`); null when it asks for none. */
+  describe?(value: string): string | null;
   apply(draft: RunDraft, value: string): void;
 }
 
@@ -72,11 +78,6 @@ const MACHINE_KEYS = {
   'aia-guests': count('0', 0, 0, 'interrupt files for guests of the guest: harts have no hypervisor extension'),
 };
 const NAME_KEYS = { guest: text('NAME', 'name of the VM') };
-const GLOBAL_KEYS = {
-  driver: choice(['virtio-mmio'], 'the driver'),
-  property: choice(['force-legacy'], 'the property'),
-  value: onOff('virtio-mmio devices speak version 1 (legacy) instead of 2'),
-};
 
 /** For the help only: items stand alone. */
 const LOG_KEYS: KeyTable = Object.fromEntries(
@@ -89,6 +90,12 @@ function logItems(option: string, value: string): JitLogItem[] {
     if (Object.hasOwn(JIT_LOG_ITEMS, item)) return item as JitLogItem;
     throw badOption(option, `"${item}" is not allowed${didYouMean(item, known)}: ${known.join(', ')}`);
   });
+}
+
+function addBackend(list: BackendConfig[], option: BackendOption, value: string): void {
+  const backend = parseBackend(option, value);
+  if (list.some(({ id }) => id === backend.id)) throw badOption(option, `id=${backend.id} is given twice`);
+  list.push(backend);
 }
 
 function serialTarget(option: string, value: string): SerialTarget {
@@ -217,17 +224,14 @@ export const RUN_OPTIONS: readonly RunOption[] = [
   },
   {
     names: ['-global'],
-    argument: 'virtio-mmio.force-legacy=on|off',
+    argument: 'TYPE.PROPERTY=VALUE',
     section: 'Machine',
-    help: 'all virtio-mmio devices speak version 1 (legacy); default off',
+    help: 'a property of all devices of a type, e.g. virtio-mmio.force-legacy=on (virtio-mmio version 1)',
     apply(draft, value) {
-      const short = /^([^.,=]+)\.([^.,=]+)=(.*)$/.exec(value);
-      const list = short ? `driver=${short[1]},property=${short[2]},value=${short[3]}` : value;
-      const parsed = parseList('-global', list, GLOBAL_KEYS);
-      if (parsed.driver === undefined || parsed.property === undefined || parsed.value === undefined) {
-        throw badOption('-global', 'allowed: virtio-mmio.force-legacy=on|off');
-      }
-      draft.forceLegacy = parsed.value;
+      const global = parseGlobal(value);
+      if (global.driver === 'virtio-mmio' && global.property === 'force-legacy') {
+        draft.forceLegacy = /^(on|yes|true|y)$/.test(global.value);
+      } else draft.globals.push(global);
     },
   },
   {
@@ -244,10 +248,40 @@ export const RUN_OPTIONS: readonly RunOption[] = [
     names: ['-device'],
     argument: 'TYPE[,KEY=VALUE...]',
     section: 'Disks and devices',
-    help: 'a device',
-    keys: DEVICE_KEYS,
+    help: 'a device; "-device help" lists the types, "-device TYPE,help" the keys of one',
+    describe: deviceHelp,
     apply(draft, value) {
       draft.devices.push(parseDevice(value));
+    },
+  },
+  {
+    names: ['-object'],
+    argument: 'TYPE,id=ID[,KEY=VALUE...]',
+    section: 'Disks and devices',
+    help: 'what devices name: an I/O worker (iothread), a source of entropy, ...; "-object help" lists the types',
+    describe: (value) => backendHelp('-object', value),
+    apply(draft, value) {
+      addBackend(draft.objects, '-object', value);
+    },
+  },
+  {
+    names: ['-netdev'],
+    argument: 'TYPE,id=ID[,KEY=VALUE...]',
+    section: 'Disks and devices',
+    help: 'what a network card is connected to; "-netdev help" lists the types',
+    describe: (value) => backendHelp('-netdev', value),
+    apply(draft, value) {
+      addBackend(draft.netdevs, '-netdev', value);
+    },
+  },
+  {
+    names: ['-fsdev'],
+    argument: 'TYPE,id=ID[,KEY=VALUE...]',
+    section: 'Disks and devices',
+    help: 'a folder for a virtio-9p device; "-fsdev help" lists the types',
+    describe: (value) => backendHelp('-fsdev', value),
+    apply(draft, value) {
+      addBackend(draft.fsdevs, '-fsdev', value);
     },
   },
   {
