@@ -195,7 +195,7 @@ describe('input', () => {
 
   test('goes to the virtio console if that is what the terminal is', async () => {
     const { machine, stdin, stdout } = start(
-      '-serial null -chardev stdio,id=c -device virtio-serial-device -device virtconsole,chardev=c',
+      '-serial null -chardev stdio,id=console0 -device virtio-serial-device -device virtconsole,chardev=console0',
     );
     stdin.write('in');
     await settle();
