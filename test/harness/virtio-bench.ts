@@ -17,6 +17,8 @@ export interface BenchOptions {
   /** MiB of guest RAM. */
   mib?: number;
   legacy?: boolean;
+  /** I/O workers. Default 1. */
+  iothreads?: number;
   /** Default: without the addon. */
   host?: HostSpec;
   /** MiB behind RAM for files as memory. */
@@ -27,33 +29,42 @@ export class VirtioBench {
   readonly memory: GuestMemory;
   readonly allocator: GuestAllocator;
   readonly irq: IrqDouble;
-  readonly iothread: IoThreadHandle;
+  readonly iothreads: readonly IoThreadHandle[];
   readonly bus: VirtioMmioBus;
   /** What the bus has told. */
   readonly notes: string[] = [];
   readonly ioErrors: IoErrorEvent[] = [];
   readonly crashes: Error[] = [];
 
-  constructor({ mib = 16, legacy = false, host = HOST, regionMib = 0 }: BenchOptions = {}) {
+  constructor({ mib = 16, legacy = false, iothreads = 1, host = HOST, regionMib = 0 }: BenchOptions = {}) {
     this.memory = makeGuest(mib, host, regionMib);
     this.allocator = new GuestAllocator(this.memory);
     this.irq = new IrqDouble(this.memory.memory);
-    this.iothread = new IoThreadHandle({
-      guest: this.memory.handle,
-      index: 0,
-      engine: NO_ENGINE,
-      host,
-      entry: new URL('./iothread-entry.ts', import.meta.url),
-      onCrash: (error) => this.crashes.push(error),
-    });
+    this.iothreads = Array.from(
+      { length: iothreads },
+      (_, index) =>
+        new IoThreadHandle({
+          guest: this.memory.handle,
+          index,
+          engine: NO_ENGINE,
+          host,
+          entry: new URL('./iothread-entry.ts', import.meta.url),
+          onCrash: (error) => this.crashes.push(error),
+        }),
+    );
     this.bus = new VirtioMmioBus({
       memory: this.memory,
       engine: this.irq,
-      iothreads: [this.iothread],
+      iothreads: this.iothreads,
       legacy,
       onIoError: (_device, event) => this.ioErrors.push(event),
       onNote: (_device, message) => this.notes.push(message),
     });
+  }
+
+  /** The first one, which serves what is not told otherwise. */
+  get iothread(): IoThreadHandle {
+    return this.iothreads[0];
   }
 
   /** Plugs a device in and gives a driver for it, not initialized yet. */
@@ -71,7 +82,7 @@ export class VirtioBench {
 
   async close(): Promise<void> {
     await this.bus.close();
-    await this.iothread.close();
+    await Promise.all(this.iothreads.map((iothread) => iothread.close()));
   }
 }
 

@@ -5,7 +5,7 @@ import { diskFromHandle } from '../../block/open.ts';
 import type { BackendContext, IoErrorEvent, VirtioBackend } from '../backend/backend.ts';
 import type { DescriptorChain } from '../queue/descriptor-chain.ts';
 import type { RunningQueue } from '../queue/running-queue.ts';
-import { VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK } from '../spec/blk.ts';
+import { VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_LIFETIME_BYTES, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK } from '../spec/blk.ts';
 import { errorAction } from './error-policy.ts';
 import type { ReadPolicy, WritePolicy } from './error-policy.ts';
 import { parseBlkRequest } from './request.ts';
@@ -16,12 +16,27 @@ export interface BlkBackendOptions {
   readonly serial: string;
   readonly werror: WritePolicy;
   readonly rerror: ReadPolicy;
+  /** Logical block, bytes. */
+  readonly blockSize?: number;
+  readonly lifetime?: BlkLifetime | null;
+}
+
+/** struct virtio_blk_lifetime (section 5.2.6), each 0 to 0xffff; 0: not defined. */
+export interface BlkLifetime {
+  /** Spare blocks used up: 1 less than 80 %, 2 80 %, 3 90 %. */
+  readonly preEol: number;
+  /** Wear of memory of types A (e.g. SLC) and B (e.g. MLC): 1 up to 10 %, ... 11 more than 100 %. */
+  readonly typeA: number;
+  readonly typeB: number;
 }
 
 /** What follows from the negotiated features. */
 export interface BlkActivation {
-  readonly discard: boolean;
-  readonly writeZeroes: boolean;
+  /** Sectors a request at most; 0 when the feature is not negotiated. */
+  readonly discard: number;
+  readonly writeZeroes: number;
+  readonly secureErase: number;
+  readonly lifetime: boolean;
   /** Every write is on stable storage before it completes (section 5.2.6.2). */
   readonly writeThrough: boolean;
 }
@@ -41,6 +56,9 @@ const BATCH_BYTES = 128 * 1024;
 /** Errors that stop nothing are told no more often than this, milliseconds. */
 const REPORT_INTERVAL = 100;
 
+/** Bytes of zeroes written at a time. */
+const ERASE_CHUNK = 2 ** 20;
+
 interface Stalled {
   readonly queue: RunningQueue;
   readonly chain: DescriptorChain;
@@ -57,6 +75,7 @@ export class BlkBackend implements VirtioBackend {
   readonly #options: Omit<BlkBackendOptions, 'disk'>;
   readonly #context: BackendContext;
   readonly #serial: Uint8Array;
+  readonly #lifetime: Uint8Array;
   readonly #queues = new Map<number, RunningQueue>();
   #limits: BlkLimits;
   #writeThrough = false;
@@ -69,15 +88,22 @@ export class BlkBackend implements VirtioBackend {
     this.#disk = disk;
     this.#options = options;
     this.#context = context;
-    this.#limits = { size: disk.size, readonly: disk.readonly, discard: false, writeZeroes: false };
+    const { size, readonly } = disk;
+    const blockSize = options.blockSize ?? disk.blockSize;
+    this.#limits = { size, readonly, blockSize, discard: 0, writeZeroes: 0, secureErase: 0, lifetime: false };
+    const { preEol = 0, typeA = 0, typeB = 0 } = options.lifetime ?? {};
+    this.#lifetime = new Uint8Array(VIRTIO_BLK_LIFETIME_BYTES);
+    for (const [i, value] of [preEol, typeA, typeB].entries()) {
+      new DataView(this.#lifetime.buffer).setUint16(2 * i, value, true);
+    }
     this.#serial = new Uint8Array(VIRTIO_BLK_ID_BYTES);
     this.#serial.set(new TextEncoder().encode(options.serial).subarray(0, VIRTIO_BLK_ID_BYTES));
   }
 
   start(queues: readonly RunningQueue[], activation: unknown): void {
-    const { discard, writeZeroes, writeThrough } = activation as BlkActivation;
+    const { discard, writeZeroes, secureErase, lifetime, writeThrough } = activation as BlkActivation;
     for (const queue of queues) this.#queues.set(queue.index, queue);
-    this.#limits = { ...this.#limits, discard, writeZeroes };
+    this.#limits = { ...this.#limits, discard, writeZeroes, secureErase, lifetime };
     this.#writeThrough = writeThrough;
   }
 
@@ -200,10 +226,29 @@ export class BlkBackend implements VirtioBackend {
         disk.writeZeroes(request.offset, request.length, request.unmap);
         if (this.#writeThrough) disk.flush();
         break;
+      case 'secure-erase':
+        this.#erase(request.offset, request.length);
+        break;
+      case 'get-lifetime':
+        chain.writable.copyIn(0, this.#lifetime, request.length);
+        break;
       case 'fail':
         return request.status;
     }
     return VIRTIO_BLK_S_OK;
+  }
+
+  /**
+   * Overwrites with zeroes, on stable storage, and gives the space back. That is all that a file can promise: what the
+   * host's file system or drive has copied elsewhere is out of reach.
+   */
+  #erase(offset: number, length: number): void {
+    const zeroes = new Uint8Array(Math.min(length, ERASE_CHUNK));
+    for (let done = 0; done < length; done += zeroes.length) {
+      this.#disk.writev([zeroes.subarray(0, Math.min(zeroes.length, length - done))], offset + done);
+    }
+    this.#disk.flush();
+    if (this.#disk.canDiscard) this.#disk.writeZeroes(offset, length, true);
   }
 
   #report(event: Omit<IoErrorEvent, 'kind' | 'unreported'>): void {
@@ -224,6 +269,7 @@ function isSlow(request: BlkRequest, writeThrough: boolean): boolean {
     case 'flush':
     case 'discard':
     case 'write-zeroes':
+    case 'secure-erase':
       return true;
     case 'write':
       return writeThrough || request.length >= BATCH_BYTES;
@@ -240,6 +286,7 @@ function isSlow(request: BlkRequest, writeThrough: boolean): boolean {
  */
 function bytesWritten(chain: DescriptorChain, request: BlkRequest, status: number): number {
   const data = chain.writable.length - 1;
-  const filled = status === VIRTIO_BLK_S_OK && (request.op === 'read' || request.op === 'get-id') ? request.length : 0;
+  const answers = request.op === 'read' || request.op === 'get-id' || request.op === 'get-lifetime';
+  const filled = status === VIRTIO_BLK_S_OK && answers ? request.length : 0;
   return filled === data ? data + 1 : filled;
 }

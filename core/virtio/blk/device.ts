@@ -25,6 +25,9 @@ import {
   BLK_CONFIG_SECTORS,
   BLK_CONFIG_SEG_MAX,
   BLK_CONFIG_SIZE_MAX,
+  BLK_CONFIG_MAX_SECURE_ERASE_SECTORS,
+  BLK_CONFIG_MAX_SECURE_ERASE_SEG,
+  BLK_CONFIG_SECURE_ERASE_SECTOR_ALIGNMENT,
   BLK_CONFIG_WRITEBACK,
   BLK_CONFIG_WRITE_ZEROES_MAY_UNMAP,
   BLK_FEATURES,
@@ -33,8 +36,10 @@ import {
   VIRTIO_BLK_F_DISCARD,
   VIRTIO_BLK_F_FLUSH,
   VIRTIO_BLK_F_GEOMETRY,
+  VIRTIO_BLK_F_LIFETIME,
   VIRTIO_BLK_F_MQ,
   VIRTIO_BLK_F_RO,
+  VIRTIO_BLK_F_SECURE_ERASE,
   VIRTIO_BLK_F_SEG_MAX,
   VIRTIO_BLK_F_TOPOLOGY,
   VIRTIO_BLK_F_WRITE_ZEROES,
@@ -43,15 +48,14 @@ import {
 } from '../spec/blk.ts';
 import { VIRTIO_ID_BLOCK } from '../spec/device-ids.ts';
 import { featureMask, hasFeature } from '../spec/features.ts';
-import type { BlkActivation, BlkBackendOptions, BlkChange } from './backend.ts';
+import type { BlkActivation, BlkBackendOptions, BlkChange, BlkLifetime } from './backend.ts';
 import type { ReadPolicy, WritePolicy } from './error-policy.ts';
-import { REQUEST_SECTORS_MAX } from './request.ts';
+import { SECURE_ERASE_SECTORS_MAX, checkLimits, fillLimits } from './limits.ts';
+import type { BlkLimitOptions, BlkLimits } from './limits.ts';
 
 /** As QEMU's virtio-mmio has it: drivers in courses count on room for their fixed sizes. */
 export const QUEUE_SIZE = 1024;
 export const QUEUES_MAX = 16;
-/** Segments of data in a request: QEMU's figure for its default queue of 256. */
-const SEG_MAX = 254;
 
 // Disk geometry for whoever still asks, as QEMU guesses it.
 const HEADS = 16;
@@ -59,7 +63,7 @@ const SECTORS_PER_TRACK = 63;
 const CYLINDERS_MIN = 2;
 const CYLINDERS_MAX = 16383;
 
-export interface BlkDeviceOptions {
+export interface BlkDeviceOptions extends BlkLimitOptions {
   /** e.g. "drive0". */
   id: string;
   /** Open; owned by the caller, who closes it when the device is unplugged. */
@@ -72,10 +76,13 @@ export interface BlkDeviceOptions {
   queues?: number;
   /** Entries of each, a power of 2, at most (and by default) 1024. */
   queueSize?: number;
-  /** Whether VIRTIO_BLK_F_CONFIG_WCE, _DISCARD and _WRITE_ZEROES are offered where the disk allows. Default true. */
+  /** Whether VIRTIO_BLK_F_CONFIG_WCE, _DISCARD, ... are offered where the disk allows. Default true. */
   configWce?: boolean;
   discard?: boolean;
   writeZeroes?: boolean;
+  secureErase?: boolean;
+  /** What VIRTIO_BLK_T_GET_LIFETIME says; null (the default): VIRTIO_BLK_F_LIFETIME is not offered. */
+  lifetime?: BlkLifetime | null;
 }
 
 const FIELDS: readonly ConfigField[] = [
@@ -98,6 +105,9 @@ const FIELDS: readonly ConfigField[] = [
   { name: 'max_write_zeroes_sectors', offset: BLK_CONFIG_MAX_WRITE_ZEROES_SECTORS, size: 4 },
   { name: 'max_write_zeroes_seg', offset: BLK_CONFIG_MAX_WRITE_ZEROES_SEG, size: 4 },
   { name: 'write_zeroes_may_unmap', offset: BLK_CONFIG_WRITE_ZEROES_MAY_UNMAP, size: 1 },
+  { name: 'max_secure_erase_sectors', offset: BLK_CONFIG_MAX_SECURE_ERASE_SECTORS, size: 4 },
+  { name: 'max_secure_erase_seg', offset: BLK_CONFIG_MAX_SECURE_ERASE_SEG, size: 4 },
+  { name: 'secure_erase_sector_alignment', offset: BLK_CONFIG_SECURE_ERASE_SECTOR_ALIGNMENT, size: 4 },
 ];
 
 export class BlkDevice extends VirtioDevice {
@@ -108,6 +118,7 @@ export class BlkDevice extends VirtioDevice {
   readonly queues: readonly QueueSpec[];
   readonly config = new ConfigSpace(BLK_CONFIG_BYTES, FIELDS);
   readonly backend: BackendInit;
+  readonly #limits: BlkLimits;
   #negotiated = 0n;
   #legacy = false;
 
@@ -123,8 +134,12 @@ export class BlkDevice extends VirtioDevice {
     configWce = true,
     discard = true,
     writeZeroes = true,
+    secureErase = true,
+    lifetime = null,
+    ...limits
   }: BlkDeviceOptions) {
     super(id);
+    this.#limits = checkLimits(id, disk, limits);
     if (new TextEncoder().encode(serial).length > VIRTIO_BLK_ID_BYTES) {
       throw new RingsideError('bad-option', `Serial "${serial}" of ${id} is longer than ${VIRTIO_BLK_ID_BYTES} bytes.`);
     }
@@ -135,6 +150,8 @@ export class BlkDevice extends VirtioDevice {
     if (disk.readonly) optional.push(VIRTIO_BLK_F_RO);
     else if (discard) optional.push(VIRTIO_BLK_F_DISCARD);
     if (writeZeroes && disk.canWriteZeroes) optional.push(VIRTIO_BLK_F_WRITE_ZEROES);
+    if (secureErase && disk.canDiscard) optional.push(VIRTIO_BLK_F_SECURE_ERASE);
+    if (lifetime) optional.push(VIRTIO_BLK_F_LIFETIME);
     if (configWce) optional.push(VIRTIO_BLK_F_CONFIG_WCE);
     if (queues > 1) optional.push(VIRTIO_BLK_F_MQ);
     this.features = featureMask(
@@ -149,31 +166,29 @@ export class BlkDevice extends VirtioDevice {
       name: queues === 1 ? 'requestq' : `requestq${i + 1}`,
       maxSize: queueSize,
     }));
-    const options: BlkBackendOptions = { disk: disk.handle, serial, werror, rerror };
+    const options: BlkBackendOptions = {
+      disk: disk.handle,
+      serial,
+      werror,
+      rerror,
+      blockSize: this.#limits.logicalBlockSize,
+      lifetime,
+    };
     this.backend = { type: this.type, options };
-    this.#fillConfig(disk, queues);
+    this.#fillConfig(disk, queues, queueSize);
   }
 
-  #fillConfig(disk: Disk, queues: number): void {
+  #fillConfig(disk: Disk, queues: number, queueSize: number): void {
     const { config } = this;
     const sectors = disk.size / VIRTIO_BLK_SECTOR_SIZE;
     const cylinders = Math.floor(sectors / (HEADS * SECTORS_PER_TRACK));
     config.set(BLK_CONFIG_CAPACITY, sectors);
-    config.set(BLK_CONFIG_SEG_MAX, SEG_MAX);
     config.set(BLK_CONFIG_CYLINDERS, Math.min(Math.max(cylinders, CYLINDERS_MIN), CYLINDERS_MAX));
     config.set(BLK_CONFIG_HEADS, HEADS);
     config.set(BLK_CONFIG_SECTORS, SECTORS_PER_TRACK);
-    config.set(BLK_CONFIG_BLK_SIZE, disk.blockSize);
     config.set(BLK_CONFIG_WRITEBACK, 1);
     config.set(BLK_CONFIG_NUM_QUEUES, queues);
-    if (disk.readonly) return;
-    config.set(BLK_CONFIG_MAX_DISCARD_SECTORS, REQUEST_SECTORS_MAX);
-    config.set(BLK_CONFIG_MAX_DISCARD_SEG, 1);
-    config.set(BLK_CONFIG_DISCARD_SECTOR_ALIGNMENT, disk.discardGranularity / VIRTIO_BLK_SECTOR_SIZE);
-    if (!disk.canWriteZeroes) return;
-    config.set(BLK_CONFIG_MAX_WRITE_ZEROES_SECTORS, REQUEST_SECTORS_MAX);
-    config.set(BLK_CONFIG_MAX_WRITE_ZEROES_SEG, 1);
-    config.set(BLK_CONFIG_WRITE_ZEROES_MAY_UNMAP, disk.canDiscard ? 1 : 0);
+    fillLimits(config, disk, this.#limits, queueSize);
   }
 
   override negotiated(features: bigint, legacy: boolean): void {
@@ -186,8 +201,10 @@ export class BlkDevice extends VirtioDevice {
 
   override activation(negotiated: bigint): BlkActivation {
     return {
-      discard: hasFeature(negotiated, VIRTIO_BLK_F_DISCARD),
-      writeZeroes: hasFeature(negotiated, VIRTIO_BLK_F_WRITE_ZEROES),
+      discard: hasFeature(negotiated, VIRTIO_BLK_F_DISCARD) ? this.#limits.maxDiscardSectors : 0,
+      writeZeroes: hasFeature(negotiated, VIRTIO_BLK_F_WRITE_ZEROES) ? this.#limits.maxWriteZeroesSectors : 0,
+      secureErase: hasFeature(negotiated, VIRTIO_BLK_F_SECURE_ERASE) ? SECURE_ERASE_SECTORS_MAX : 0,
+      lifetime: hasFeature(negotiated, VIRTIO_BLK_F_LIFETIME),
       writeThrough: this.#writeThrough(negotiated),
     };
   }

@@ -4,6 +4,7 @@ import { QueueFault } from '../queue/queue-fault.ts';
 import {
   VIRTIO_BLK_HEADER_SIZE,
   VIRTIO_BLK_ID_BYTES,
+  VIRTIO_BLK_LIFETIME_BYTES,
   VIRTIO_BLK_RANGE_F_UNMAP,
   VIRTIO_BLK_RANGE_SIZE,
   VIRTIO_BLK_SECTOR_SIZE,
@@ -13,8 +14,10 @@ import {
   VIRTIO_BLK_T_DISCARD,
   VIRTIO_BLK_T_FLUSH,
   VIRTIO_BLK_T_GET_ID,
+  VIRTIO_BLK_T_GET_LIFETIME,
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
+  VIRTIO_BLK_T_SECURE_ERASE,
   VIRTIO_BLK_T_WRITE_ZEROES,
 } from '../spec/blk.ts';
 
@@ -25,18 +28,25 @@ export interface BlkLimits {
   /** Bytes. */
   readonly size: number;
   readonly readonly: boolean;
-  /** VIRTIO_BLK_F_DISCARD and VIRTIO_BLK_F_WRITE_ZEROES are negotiated. */
-  readonly discard: boolean;
-  readonly writeZeroes: boolean;
+  /** Logical block, bytes: requests are whole ones. */
+  readonly blockSize: number;
+  /** Sectors at most; 0 when the feature is not negotiated. */
+  readonly discard: number;
+  readonly writeZeroes: number;
+  readonly secureErase: number;
+  /** VIRTIO_BLK_F_LIFETIME is negotiated. */
+  readonly lifetime: boolean;
 }
+
+type RangeOp = 'discard' | 'write-zeroes' | 'secure-erase';
 
 /** What is to be done; offsets and lengths are bytes of the disk and lie inside it. */
 export type BlkRequest =
   | { readonly op: 'read' | 'write'; readonly offset: number; readonly length: number }
   | { readonly op: 'flush' }
-  | { readonly op: 'get-id'; readonly length: number }
+  | { readonly op: 'get-id' | 'get-lifetime'; readonly length: number }
   | {
-      readonly op: 'discard' | 'write-zeroes';
+      readonly op: RangeOp;
       readonly offset: number;
       readonly length: number;
       readonly unmap: boolean;
@@ -80,30 +90,37 @@ export function parseBlkRequest(chain: DescriptorChain, limits: BlkLimits): BlkR
     case VIRTIO_BLK_T_GET_ID | VIRTIO_BLK_T_OUT:
       return { op: 'get-id', length: Math.min(inBytes, VIRTIO_BLK_ID_BYTES) };
     case VIRTIO_BLK_T_DISCARD:
-      return limits.discard ? range('discard', chain, outBytes, limits) : UNSUPP;
+      return range('discard', chain, outBytes, limits, limits.discard);
     case VIRTIO_BLK_T_WRITE_ZEROES:
-      return limits.writeZeroes ? range('write-zeroes', chain, outBytes, limits) : UNSUPP;
+      return range('write-zeroes', chain, outBytes, limits, limits.writeZeroes);
+    case VIRTIO_BLK_T_SECURE_ERASE:
+      return range('secure-erase', chain, outBytes, limits, limits.secureErase);
+    case VIRTIO_BLK_T_GET_LIFETIME:
+      if (!limits.lifetime) return UNSUPP;
+      return inBytes < VIRTIO_BLK_LIFETIME_BYTES ? IOERR : { op: 'get-lifetime', length: VIRTIO_BLK_LIFETIME_BYTES };
     default:
       return UNSUPP;
   }
 }
 
 function transfer(op: 'read' | 'write', sector: number, length: number, limits: BlkLimits): BlkRequest {
-  if (length % VIRTIO_BLK_SECTOR_SIZE !== 0) return IOERR;
-  if (!inside(sector, length / VIRTIO_BLK_SECTOR_SIZE, limits)) return IOERR;
+  if (length % limits.blockSize !== 0 || (sector * VIRTIO_BLK_SECTOR_SIZE) % limits.blockSize !== 0) return IOERR;
+  if (!inside(sector, length / VIRTIO_BLK_SECTOR_SIZE, REQUEST_SECTORS_MAX, limits)) return IOERR;
   return { op, offset: sector * VIRTIO_BLK_SECTOR_SIZE, length };
 }
 
 const segment = new Uint8Array(VIRTIO_BLK_RANGE_SIZE);
 const segmentView = new DataView(segment.buffer);
 
-/** One struct virtio_blk_discard_write_zeroes: max_discard_seg and max_write_zeroes_seg are 1. */
+/** One struct virtio_blk_discard_write_zeroes: max_discard_seg, max_write_zeroes_seg, max_secure_erase_seg are 1. */
 function range(
-  op: 'discard' | 'write-zeroes',
+  op: RangeOp,
   chain: DescriptorChain,
   outBytes: number,
   limits: BlkLimits,
+  maxSectors: number,
 ): BlkRequest {
+  if (maxSectors === 0) return UNSUPP;
   if (outBytes > VIRTIO_BLK_RANGE_SIZE) return UNSUPP;
   if (outBytes < VIRTIO_BLK_RANGE_SIZE) return IOERR;
   chain.readable.copyOut(VIRTIO_BLK_HEADER_SIZE, segment);
@@ -111,14 +128,14 @@ function range(
   const sectors = segmentView.getUint32(8, true);
   const flags = segmentView.getUint32(12, true);
   const unmap = (flags & VIRTIO_BLK_RANGE_F_UNMAP) !== 0;
-  // Section 5.2.6.2: unknown flags, and unmap on a discard.
-  if ((flags & ~VIRTIO_BLK_RANGE_F_UNMAP) !== 0 || (unmap && op === 'discard')) return UNSUPP;
-  if (!inside(sector, sectors, limits)) return IOERR;
+  // Section 5.2.6.2: unknown flags, and unmap on what is not writing zeroes.
+  if ((flags & ~VIRTIO_BLK_RANGE_F_UNMAP) !== 0 || (unmap && op !== 'write-zeroes')) return UNSUPP;
+  if (!inside(sector, sectors, maxSectors, limits)) return IOERR;
   return { op, offset: sector * VIRTIO_BLK_SECTOR_SIZE, length: sectors * VIRTIO_BLK_SECTOR_SIZE, unmap };
 }
 
 /** Whether the sectors are on the disk. A sector above 2^53 has lost bits, and is not. */
-function inside(sector: number, sectors: number, limits: BlkLimits): boolean {
+function inside(sector: number, sectors: number, max: number, limits: BlkLimits): boolean {
   const capacity = limits.size / VIRTIO_BLK_SECTOR_SIZE;
-  return sectors <= REQUEST_SECTORS_MAX && sector <= capacity && sectors <= capacity - sector;
+  return sectors <= max && sector <= capacity && sectors <= capacity - sector;
 }

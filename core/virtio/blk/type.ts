@@ -2,6 +2,7 @@
 import type { Drive } from '../../block/drive-type.ts';
 import type { VirtioDeviceType } from '../device-type.ts';
 import { VIRTIO_ID_BLOCK } from '../spec/device-ids.ts';
+import { REQUEST_SECTORS_MAX } from './request.ts';
 import { BlkDevice, QUEUES_MAX, QUEUE_SIZE } from './device.ts';
 import type { ReadPolicy, WritePolicy } from './error-policy.ts';
 
@@ -72,10 +73,46 @@ export const BLK_TYPE: VirtioDeviceType = {
       default: true,
       description: 'the driver may write zeroes without sending them',
     },
+    { name: 'secure-erase', kind: 'bit', default: true, description: 'the driver may erase sectors for good' },
+    {
+      name: 'lifetime',
+      kind: 'array',
+      element: 'u16',
+      maxLength: 3,
+      default: [],
+      description: 'what the driver learns of wear: pre_eol_info, and estimates for memory of types A and B',
+    },
+    { name: 'logical_block_size', kind: 'u32', default: 0, description: 'bytes of a logical block; 0: as the disk' },
+    {
+      name: 'physical_block_size',
+      kind: 'u32',
+      default: 0,
+      description: 'bytes of a physical block; 0: a logical one',
+    },
+    { name: 'min_io_size', kind: 'u32', default: 0, description: 'bytes of the smallest request that is quick' },
+    { name: 'opt_io_size', kind: 'u32', default: 0, description: 'bytes of the best request' },
+    {
+      name: 'max-discard-sectors',
+      kind: 'u32',
+      default: REQUEST_SECTORS_MAX,
+      min: 1,
+      max: REQUEST_SECTORS_MAX,
+      description: 'sectors that one request can discard',
+    },
+    {
+      name: 'max-write-zeroes-sectors',
+      kind: 'u32',
+      default: REQUEST_SECTORS_MAX,
+      min: 1,
+      max: REQUEST_SECTORS_MAX,
+      description: 'sectors that one request can write zeroes to',
+    },
   ],
   create(id, values, context) {
     const drive = context.backend<Drive>('drive', values.drive as string);
     const policy = <T>(own: unknown, otherwise: T): T => (own === 'auto' ? otherwise : (own as T));
+    const size = (name: string) => (values[name] as number) || undefined;
+    const lifetime = values.lifetime as number[];
     return new BlkDevice({
       id,
       disk: drive.disk,
@@ -87,6 +124,15 @@ export const BLK_TYPE: VirtioDeviceType = {
       configWce: values['config-wce'] as boolean,
       discard: values.discard as boolean,
       writeZeroes: values['write-zeroes'] as boolean,
+      secureErase: values['secure-erase'] as boolean,
+      lifetime:
+        lifetime.length === 0 ? null : { preEol: lifetime[0], typeA: lifetime[1] ?? 0, typeB: lifetime[2] ?? 0 },
+      logicalBlockSize: size('logical_block_size'),
+      physicalBlockSize: size('physical_block_size'),
+      minIoSize: size('min_io_size'),
+      optIoSize: size('opt_io_size'),
+      maxDiscardSectors: values['max-discard-sectors'] as number,
+      maxWriteZeroesSectors: values['max-write-zeroes-sectors'] as number,
     });
   },
 };

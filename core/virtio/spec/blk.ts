@@ -93,5 +93,11 @@ export const BLK_CONFIG_DISCARD_SECTOR_ALIGNMENT = 44;
 export const BLK_CONFIG_MAX_WRITE_ZEROES_SECTORS = 48;
 export const BLK_CONFIG_MAX_WRITE_ZEROES_SEG = 52;
 export const BLK_CONFIG_WRITE_ZEROES_MAY_UNMAP = 56;
-/** Up to and without max_secure_erase_sectors. */
-export const BLK_CONFIG_BYTES = 60;
+export const BLK_CONFIG_MAX_SECURE_ERASE_SECTORS = 60;
+export const BLK_CONFIG_MAX_SECURE_ERASE_SEG = 64;
+export const BLK_CONFIG_SECURE_ERASE_SECTOR_ALIGNMENT = 68;
+/** Up to and without the zoned fields. */
+export const BLK_CONFIG_BYTES = 72;
+
+// struct virtio_blk_lifetime: three le16 (section 5.2.6).
+export const VIRTIO_BLK_LIFETIME_BYTES = 6;

@@ -5,6 +5,7 @@ import { blk } from './blk.ts';
 import { console } from './console.ts';
 import type { Exercise } from './exercise.ts';
 import { keyboard, mouse, tablet } from './input.ts';
+import { net } from './net.ts';
 import { pmem } from './pmem.ts';
 import { rng } from './rng.ts';
 import { vsock } from './vsock.ts';
@@ -15,6 +16,7 @@ export const EXERCISES: readonly Exercise[] = [
   console,
   keyboard,
   mouse,
+  net,
   p9Share,
   pmem,
   rng,
