@@ -73,7 +73,7 @@ export class NetDriver {
     if (!posted) this.#posted.set(pair, (posted = new Map()));
     for (let i = 0; i < count; i++) {
       const address = this.#bench.allocator.alloc(length);
-      posted.set(queue.add([{ address, length, writable: true }]), { address, length });
+      posted.set(this.mock.add(queue, [{ address, length, writable: true }]), { address, length });
     }
     await this.mock.notify(queue.index);
   }
@@ -140,7 +140,7 @@ export class NetDriver {
     const header = this.header(fields);
     const buffers = [{ address: allocator.put(header), length: header.length }];
     if (frame.length > 0) buffers.push({ address: allocator.put(frame), length: frame.length });
-    this.tx(pair).add(buffers);
+    this.mock.add(this.tx(pair), buffers);
     await this.mock.notify(this.tx(pair).index);
   }
 

@@ -11,23 +11,21 @@ export class FlowTable {
   readonly #pairs = new Uint8Array(SLOTS);
 
   learn(frame: Uint8Array, pair: number): void {
-    this.#pairs[flowOf(frame)] = pair;
+    const flow = flowOf(frame);
+    if (flow !== null) this.#pairs[flow] = pair;
   }
 
-  /** 0 for what was never seen. */
+  /** 0 for what was never seen, or is of no flow. */
   pairOf(frame: Uint8Array): number {
-    return this.#pairs[flowOf(frame)];
-  }
-
-  clear(): void {
-    this.#pairs.fill(0);
+    const flow = flowOf(frame);
+    return flow === null ? 0 : this.#pairs[flow];
   }
 }
 
-/** The same for both directions of a flow. */
-function flowOf(frame: Uint8Array): number {
+/** The same for both directions of a flow; null for what is no IP packet. */
+function flowOf(frame: Uint8Array): number | null {
   const packet = parseIp(frame);
-  if (!packet) return 0;
+  if (!packet) return null;
   const { version, ip, transport, end, fragment, protocol } = packet;
   const first = ip + (version === 4 ? 12 : 8);
   const bytes = version === 4 ? 4 : 16;
