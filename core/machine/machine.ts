@@ -21,6 +21,8 @@ import { createMachineMemory } from '../memory/create.ts';
 import type { MachineMemory } from '../memory/create.ts';
 import type { QomObject } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
+import type { MonitorTarget } from '../monitor/target.ts';
+import type { IoErrorEvent } from '../virtio/backend/backend.ts';
 import type { JitStatistics } from '../worker/jit-stats.ts';
 import * as L from '../worker/layout.ts';
 import { Chardevs } from './chardevs.ts';
@@ -30,6 +32,7 @@ import type { BackendKind, DeviceDeleted, DeviceInput, PropertyInputs } from './
 import { HartGroup } from './hart-group.ts';
 import type { JitOptions } from './hart-group.ts';
 import { hartSnapshots } from './hart-snapshot.ts';
+import { MachineMonitorTarget } from './monitor-target.ts';
 import { Peripherals } from './peripherals.ts';
 import {
   RAM_PHYS,
@@ -58,6 +61,10 @@ interface MachineEvents {
   message: [string];
   /** A device, or a part of one, is gone from the tree (QEMU's DEVICE_DELETED). */
   'device-deleted': [DeviceDeleted];
+  /** It has been reset: by the guest, or by reset(). */
+  reset: ['guest' | 'host'];
+  /** A request of a disk has failed; before the machine stops for it. */
+  'io-error': [device: string, error: IoErrorEvent];
 }
 
 const NO_ADDON: HostSpec = { addon: { reason: 'the native addon was not asked for' } };
@@ -164,6 +171,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       chardevs: this.#chardevs,
       onMessage: (text) => this.#say(text),
       onStop: (reason) => this.#stopFor(reason),
+      onIoError: (device, error) => this.emit('io-error', device, error),
       onDeviceDeleted: (device) => this.emit('device-deleted', device),
     });
     this.#harts = await HartGroup.create({
@@ -249,6 +257,10 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   /** The reset button: RAM keeps what the boot does not rewrite, as on real boards. A paused machine stays paused. */
   reset(): Promise<void> {
+    return this.#reset('host');
+  }
+
+  #reset(by: 'guest' | 'host'): Promise<void> {
     return this.#enqueue(async () => {
       this.#require('reset', 'running', 'paused', 'created');
       const wasRunning = this.#state === 'running';
@@ -259,6 +271,7 @@ export class Machine extends EventEmitter<MachineEvents> {
         this.#powerOn();
         this.#control.setClockBase(monotonicNow());
         this.#ran = 0;
+        this.emit('reset', by);
         if (wasRunning) await this.#go();
       } catch (error) {
         // Its harts stand still.
@@ -344,7 +357,7 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   #guestExit(exit: number, code: number): void {
     if (exit === L.EXIT_RESET && !this.config.noReboot) {
-      this.reset().catch((error: unknown) => this.#say(errorLine(error)));
+      this.#reset('guest').catch((error: unknown) => this.#say(errorLine(error)));
     } else if (exit === L.EXIT_RESET) {
       void this.#end({ reason: 'guest-reset', code: 0 }, 'shutdown');
     } else if (exit === L.EXIT_FAIL) {
@@ -481,6 +494,36 @@ export class Machine extends EventEmitter<MachineEvents> {
   /** object_del, chardev-remove, netdev_del, ... @throws RingsideError 'not-found', 'in-use' */
   objectDel(kind: BackendKind, id: string): Promise<void> {
     return this.#enqueue(() => this.#peripherals.model.removeBackend(kind, id));
+  }
+
+  // ---- its monitor ----------------------------------------------------------------------------------------------
+
+  /**
+   * What a monitor works on.
+   *
+   * @param name the machine's (-name)
+   */
+  monitor(name: string | null = null): MonitorTarget {
+    return new MachineMonitorTarget(this, {
+      name,
+      control: this.#control,
+      guest: this.#memory.guest,
+      plan: this.#plan,
+      halted: (look) => this.#halted(look),
+    });
+  }
+
+  /** Runs `look` while no hart executes guest code. The run state stays what it is, and so does the clock. */
+  #halted<T>(look: () => T): Promise<T> {
+    return this.#enqueue(async () => {
+      if (this.#state === 'running') await this.#harts.park();
+      this.#checkAlive();
+      try {
+        return look();
+      } finally {
+        if (this.#state === 'running') this.#harts.run();
+      }
+    });
   }
 
   // ---- what it shows -------------------------------------------------------------------------------------------

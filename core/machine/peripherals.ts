@@ -40,6 +40,8 @@ export interface PeripheralsOptions {
   /** The VM must be paused, and why. */
   onStop: (reason: string) => void;
   onDeviceDeleted: (device: DeviceDeleted) => void;
+  /** A request of a disk has failed. Comes before onMessage or onStop. */
+  onIoError: (device: string, error: IoErrorEvent) => void;
 }
 
 /** A device of the configuration. */
@@ -152,6 +154,7 @@ export class Peripherals {
   }
 
   #ioError(device: string, event: IoErrorEvent): void {
+    this.#o.onIoError(device, event);
     const more = event.unreported > 0 ? ` (and ${event.unreported} more)` : '';
     const text = `${device}: ${event.message}${more}`;
     if (event.action === 'stop') this.#o.onStop(`${text} The VM is paused; resume it to try again.`);

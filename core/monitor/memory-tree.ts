@@ -42,8 +42,8 @@ function treeLines(
 export function memoryTree(spaces: readonly AddressSpace[], owners: boolean): string {
   const aliased = new Set<MemoryRegion>();
   let text = '';
-  for (const { name, root } of spaces) {
-    text += `address-space: ${name}\n`;
+  for (const [root, names] of byRoot(spaces)) {
+    for (const name of names) text += `address-space: ${name}\n`;
     if (root !== null) text += `${treeLines(root, 0n, 1, owners, aliased)}\n`;
   }
   // A set that grows while it is walked is walked to its end.
@@ -51,6 +51,13 @@ export function memoryTree(spaces: readonly AddressSpace[], owners: boolean): st
     text += `memory-region: ${region.name}\n${treeLines(region, 0n, 1, owners, aliased)}\n`;
   }
   return text;
+}
+
+/** Address spaces that show the same belong together. */
+function byRoot(spaces: readonly AddressSpace[]): Map<MemoryRegion | null, string[]> {
+  const found = new Map<MemoryRegion | null, string[]>();
+  for (const { name, root } of spaces) found.set(root, [...(found.get(root) ?? []), name]);
+  return found;
 }
 
 export interface FlatRange {
@@ -114,11 +121,9 @@ function fill(ranges: FlatRange[], region: MemoryRegion, start: bigint, from: bi
 }
 
 export function flatViews(spaces: readonly AddressSpace[], owners: boolean): string {
-  const byRoot = new Map<MemoryRegion | null, string[]>();
-  for (const { name, root } of spaces) byRoot.set(root, [...(byRoot.get(root) ?? []), name]);
   let text = '';
   let number = 0;
-  for (const [root, names] of byRoot) {
+  for (const [root, names] of byRoot(spaces)) {
     text += `FlatView #${number++}\n`;
     for (const name of names) text += ` AS "${name}", root: ${root?.name ?? '(none)'}\n`;
     text += ` Root memory region: ${root?.name ?? '(none)'}\n`;

@@ -49,10 +49,15 @@ export class Monitor {
     stream.once('close', () => this.#qmp.delete(session));
   }
 
-  /** Serves a client of HMP until the stream ends. */
-  hmp(stream: Duplex): void {
+  /**
+   * Serves a client of HMP until the stream ends.
+   *
+   * @returns shows the prompt anew, for a terminal that something else has written on
+   */
+  hmp(stream: Duplex): () => void {
     this.#adopt(stream);
-    new HmpSession({ stream, context: this.#context });
+    const session = new HmpSession({ stream, context: this.#context });
+    return () => session.show();
   }
 
   /** Ends all clients once they have what they were sent. */

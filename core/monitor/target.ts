@@ -174,7 +174,7 @@ export interface VirtioInfo {
    *
    * @param slot of the available ring, or of the descriptor ring of a packed queue; null: the next that the device will take
    */
-  inspect(queue: number, slot: number | null): RingElement;
+  inspect(queue: number, slot: number | null): Promise<RingElement>;
 }
 
 export interface VirtioQueueInfo {

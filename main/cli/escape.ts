@@ -18,7 +18,7 @@ export const ESCAPE_HELP = [
   'C-a x    end the VM',
   'C-a p    pause, and go on again',
   'C-a b    send a break to the serial port',
-  'C-a c    monitor (this version has none)',
+  'C-a c    to the monitor, and back to the console',
   'C-a C-a  send C-a to the guest',
 ];
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** The `ringside` command line. Everything heavy is imported by the subcommand that needs it. */
 import { didYouMean } from '../../core/did-you-mean.ts';
-import { readFileSync } from 'node:fs';
 import { RingsideError, errorLine } from '../../core/errors.ts';
+import { ringsideVersion } from '../version.ts';
 import { say } from './messages.ts';
 import { isHelp } from './options/syntax.ts';
 
@@ -27,7 +27,7 @@ const COMMANDS: Record<string, Command> = {
   },
   version: {
     help: 'print the version',
-    run: () => Promise.resolve(print(`ringside ${version()}`)),
+    run: () => Promise.resolve(print(`ringside ${ringsideVersion()}`)),
   },
   help: {
     help: 'print this',
@@ -38,11 +38,6 @@ const COMMANDS: Record<string, Command> = {
 function print(text: string): number {
   process.stdout.write(`${text}\n`);
   return 0;
-}
-
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-  return (manifest as { version: string }).version;
 }
 
 function help(): string {
@@ -66,7 +61,7 @@ async function main(args: string[]): Promise<number> {
     return 1;
   }
   if (isHelp(name)) return print(help());
-  if (/^(--?version|-v|-V)$/.test(name)) return print(`ringside ${version()}`);
+  if (/^(--?version|-v|-V)$/.test(name)) return print(`ringside ${ringsideVersion()}`);
   if (!Object.hasOwn(COMMANDS, name)) {
     const names = Object.keys(COMMANDS);
     const hint = name.startsWith('-') ? ' (QEMU\'s options follow "run")' : didYouMean(name, names);

@@ -9,6 +9,7 @@ import type { JitLogItem } from '../../core/worker/jit-log.ts';
 import { SLOTS, attachDrives } from './options/devices.ts';
 import { busOf, linksOf } from './options/qdev.ts';
 import { RUN_OPTIONS, type RunDraft, type RunOption } from './options/run-table.ts';
+import { type MonitorRequest, socketPlace } from './options/monitors.ts';
 import { badOption, isHelp } from './options/syntax.ts';
 
 const MIB = 2 ** 20;
@@ -27,8 +28,13 @@ export interface RunRequest {
   mirror?: string;
   name?: string;
   startPaused: boolean;
-  /** `port`: the character device, serial0 (the UART) or the id of a -chardev. */
-  terminal: { port: string | null; escapes: EscapeRule };
+  /**
+   * `port`: the character device, serial0 (the UART) or the id of a -chardev. `monitor`: it has a monitor instead of a
+   * console.
+   */
+  terminal: { port: string | null; escapes: EscapeRule; monitor?: Pick<MonitorRequest, 'mode' | 'pretty'> };
+  /** Monitors on sockets. */
+  monitors: MonitorRequest[];
   /** What the translator is to write down, and where: null is stderr. */
   log?: { items: JitLogItem[]; file: string | null };
   /** Files of drives whose format was not said, to be looked at before they are taken for raw. */
@@ -70,6 +76,8 @@ function readArguments(args: readonly string[]): RunDraft | null {
     fsdevs: [],
     globals: [],
     chardevs: [],
+    monitors: [],
+    monitorsOnChardevs: [],
     nographic: false,
     nodefaults: false,
     noReboot: false,
@@ -96,9 +104,34 @@ function hasType(draft: RunDraft, base: string): boolean {
   return draft.devices.some(({ driver }) => driver === `${base}-device` || driver.startsWith(`${base}-pci`));
 }
 
-/** Which console device the terminal is connected to. */
-function terminalOf(draft: RunDraft): RunRequest['terminal'] {
-  const users: { what: string; port: string; escapes: EscapeRule }[] = [];
+/** The monitors, those of -mon on what their chardevs are. */
+function monitorsOf(draft: RunDraft): MonitorRequest[] {
+  const onChardevs = draft.monitorsOnChardevs.flatMap(({ chardev: id, mode, pretty }): MonitorRequest[] => {
+    const chardev = draft.chardevs.find((candidate) => candidate.id === id);
+    if (chardev === undefined) {
+      const known = draft.chardevs.map((candidate) => candidate.id!);
+      throw badOption('-mon', `there is no -chardev with id=${id}${didYouMean(id, known)}`);
+    }
+    if (chardev.backend === 'null') return [];
+    // With mux=on it shares the terminal with a console, as Ctrl-A c.
+    if (chardev.backend === 'stdio') return chardev.mux ? [] : [{ mode, pretty, place: { kind: 'stdio' } }];
+    return [{ mode, pretty, place: socketPlace('-chardev socket', chardev) }];
+  });
+  return [...draft.monitors, ...onChardevs];
+}
+
+/** What the terminal is connected to: a console device, or a monitor. */
+function terminalOf(draft: RunDraft, monitors: readonly MonitorRequest[]): RunRequest['terminal'] {
+  const users: ({ what: string } & RunRequest['terminal'])[] = [];
+  for (const { mode, pretty, place } of monitors) {
+    if (place.kind !== 'stdio') continue;
+    users.push({
+      what: mode === 'control' ? 'QMP' : 'the monitor',
+      port: null,
+      escapes: 'never',
+      monitor: { mode, pretty },
+    });
+  }
   const connect = (option: string, id: string, port: string) => {
     const chardev = draft.chardevs.find((candidate) => candidate.id === id);
     if (chardev === undefined) {
@@ -106,6 +139,7 @@ function terminalOf(draft: RunDraft): RunRequest['terminal'] {
       throw badOption(option, `there is no -chardev with id=${id}${didYouMean(id, known)}`);
     }
     const what = `${option} (chardev ${id})`;
+    if (chardev.backend === 'socket') throw badOption(option, `chardev ${id} is a socket, which only -mon can use`);
     if (chardev.backend === 'stdio') users.push({ what, port, escapes: chardev.mux ? 'always' : 'never' });
   };
 
@@ -128,8 +162,9 @@ function terminalOf(draft: RunDraft): RunRequest['terminal'] {
       `${users.map(({ what }) => what).join(' and ')} cannot share the terminal: one may be null`,
     );
   }
-  const [{ port, escapes }] = users.length === 0 ? [{ port: null, escapes: 'never' as const }] : users;
-  return { port, escapes };
+  if (users.length === 0) return { port: null, escapes: 'never' };
+  const [{ what: _what, ...terminal }] = users;
+  return terminal;
 }
 
 function checkTogether(draft: RunDraft): void {
@@ -175,6 +210,7 @@ export function parseRunArguments(args: readonly string[]): RunRequest | null {
   if (draft === null) return null;
   checkTogether(draft);
   const drives = attachDrives(draft.drives, draft.devices);
+  const monitors = monitorsOf(draft);
   const { devices, objects, netdevs, fsdevs, globals } = draft;
   const machine: Partial<MachineConfigInput> = { drives, devices, objects, netdevs, fsdevs, globals };
   const connected = new Set(devices.flatMap((device) => linksOf(device, 'chardev')));
@@ -199,7 +235,8 @@ export function parseRunArguments(args: readonly string[]): RunRequest | null {
     mirror: draft.mirror,
     name: draft.name,
     startPaused: draft.startPaused,
-    terminal: terminalOf(draft),
+    terminal: terminalOf(draft, monitors),
+    monitors: monitors.filter(({ place }) => place.kind === 'socket'),
     ...(draft.log === undefined ? {} : { log: { items: draft.log, file: draft.logFile ?? null } }),
     unnamedFormats: draft.drives.filter(({ format }) => format === undefined).map(({ file }) => file!),
   };

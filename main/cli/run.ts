@@ -3,7 +3,9 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { errorLine, RingsideError } from '../../core/errors.ts';
 import type { JitLogOptions } from '../../core/worker/jit-log.ts';
 import { jitCacheDir } from '../guests/cache.ts';
+import { ringsideVersion } from '../version.ts';
 import { say } from './messages.ts';
+import { Monitors } from './monitors.ts';
 import { badOption } from './options/syntax.ts';
 import {
   type CatalogueGuest,
@@ -94,12 +96,26 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   ]);
   const log = request.log === undefined ? {} : { jit: { log: openLog(request.log) } };
   const machine = await Machine.create(config, { host: nativeHostSpec(), ...log });
-  return runSession(machine, request, {
-    stdin: process.stdin,
-    stdout: process.stdout,
-    say: (line) => say(request.name === undefined ? line : `${request.name}: ${line}`),
-    events: process,
-    stop: () => process.kill(process.pid, 'SIGSTOP'),
-    exit: (status) => process.exit(status),
+  const monitors = await Monitors.create(
+    machine.monitor(request.name ?? null),
+    request.monitors,
+    ringsideVersion(),
+  ).catch(async (error: unknown) => {
+    await machine.dispose();
+    throw error;
   });
+  try {
+    await monitors.ready(request.monitors);
+    return await runSession(machine, request, {
+      stdin: process.stdin,
+      stdout: process.stdout,
+      say: (line) => say(request.name === undefined ? line : `${request.name}: ${line}`),
+      events: process,
+      stop: () => process.kill(process.pid, 'SIGSTOP'),
+      exit: (status) => process.exit(status),
+      openMonitor: (terminal, how) => monitors.open(terminal, how),
+    });
+  } finally {
+    await monitors.close();
+  }
 }

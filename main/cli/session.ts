@@ -7,6 +7,8 @@ import type { Readable, Writable } from 'node:stream';
 import type { MachineExit, MachineState } from '../../core/api/machine.ts';
 import { errorLine } from '../../core/errors.ts';
 import { ESCAPE_HELP, type EscapeCommand, EscapeFilter } from './escape.ts';
+import { MonitorTerminal } from './monitors.ts';
+import type { MonitorMode } from './options/monitors.ts';
 import { type ConsoleDevice, InputPump, OutputPump, discardOutput } from './pump.ts';
 import type { RunRequest } from './qemu-options.ts';
 import { type ProcessEvents, Terminal, type TerminalInput } from './terminal.ts';
@@ -36,6 +38,8 @@ export interface SessionIo {
   stop(): void;
   /** Ends this process at once. */
   exit(status: number): void;
+  /** Puts a monitor on the terminal. */
+  openMonitor?(terminal: MonitorTerminal, how: { mode: MonitorMode; pretty: boolean }): void;
 }
 
 export const EXIT_ERROR = 1;
@@ -113,6 +117,9 @@ class Session {
   /** Set once it is ended from our side. */
   #ending: { status: number; why: string; since: number } | undefined;
   #pausing = false;
+  /** Once it has been asked for; `focused`: what is typed goes to it. */
+  #monitor: MonitorTerminal | undefined;
+  #focused = false;
   #finished!: (end: { exit?: MachineExit }) => void;
   #end = new Promise<{ exit?: MachineExit }>((resolve) => (this.#finished = resolve));
   #failed!: (error: unknown) => void;
@@ -129,7 +136,7 @@ class Session {
   }
 
   async run(): Promise<number> {
-    const { port } = this.#request.terminal;
+    const { port, monitor } = this.#request.terminal;
     for (const [name, device] of this.#machine.chardevs) if (name !== port) discardOutput(device);
     this.#machine.on('exit', (exit) => this.#finished({ exit }));
     this.#machine.on('message', (message) => this.#io.say(message));
@@ -139,6 +146,7 @@ class Session {
     });
     for (const signal of SIGNALS) this.#listen(signal, () => this.#quit(128 + constants.signals[signal], signal));
     if (port !== null) this.#connect(port);
+    else if (monitor !== undefined) this.#connectMonitor(monitor);
     if (this.#request.startPaused) this.#io.say(`not started (-S)${this.#hint('starts it')}`);
     else this.#machine.start().catch(this.#failed);
 
@@ -192,6 +200,7 @@ class Session {
       }
       for (const part of filter.feed(bytes)) {
         if (typeof part === 'string') this.#command(part, device);
+        else if (this.#focused) this.#monitor!.type(part);
         else input.push(part);
       }
     };
@@ -204,6 +213,43 @@ class Session {
     });
     this.#terminal.enter();
     if (stdin.isTTY && filter !== undefined) this.#io.say('C-a x ends the VM, C-a h lists the other keys');
+  }
+
+  /** The terminal is the monitor's alone. */
+  #connectMonitor(how: { mode: MonitorMode; pretty: boolean }): void {
+    const { stdin, stdout } = this.#io;
+    const monitor = this.#openMonitor(how);
+    stdout.on('error', (error: NodeJS.ErrnoException) => this.#stdoutFailed(error));
+    const onData = (bytes: Buffer) => {
+      if (stdin.isTTY && bytes.includes(CTRL_C)) this.#quit(128 + constants.signals.SIGINT, 'SIGINT');
+      else monitor.type(bytes);
+    };
+    // As in QEMU the machine stays when there is nobody left who could type.
+    stdin.on('data', onData).on('error', () => {});
+    this.#undo.push(() => {
+      stdin.removeListener('data', onData);
+      stdin.pause();
+    });
+    if (how.mode === 'readline') this.#terminal.enter();
+  }
+
+  #openMonitor(how: { mode: MonitorMode; pretty: boolean }): MonitorTerminal {
+    const monitor = new MonitorTerminal(this.#io.stdout);
+    this.#monitor = monitor;
+    this.#io.openMonitor?.(monitor, how);
+    this.#undo.push(() => monitor.destroy());
+    return monitor;
+  }
+
+  /** From the console to the monitor, or back. */
+  #switch(): void {
+    if (this.#io.openMonitor === undefined) return this.#io.say('there is no monitor here');
+    this.#focused = !this.#focused;
+    if (!this.#focused) this.#io.stdout.write('\r\n');
+    else if (this.#monitor === undefined) {
+      this.#io.stdout.write('\r\n');
+      this.#openMonitor({ mode: 'readline', pretty: false });
+    } else this.#monitor.onFocus();
   }
 
   #command(command: EscapeCommand, device: { sendBreak?(): void }): void {
@@ -223,7 +269,7 @@ class Session {
         this.#pauseOrGoOn().catch((error: unknown) => say(errorLine(error)));
         break;
       case 'monitor':
-        say('this version has no monitor');
+        this.#switch();
         break;
     }
   }

@@ -297,7 +297,20 @@ describe('refusals: one line that names the option and says what is allowed', ()
     ['-kernel K -M virt,aia=imsic', '-machine: aia: "imsic" is not allowed: none, aplic, aplic-imsic'],
     ['-kernel K -M virt,aia-guests=1', '-machine: aia-guests: "1" is not a number from 0 to 0'],
     ['-kernel K -display sdl', '-display: "sdl" is not allowed: none'],
-    ['-kernel K -monitor stdio', '-monitor: "stdio" is not allowed: none'],
+    ['-kernel K -monitor pty', '-monitor: "pty" is not allowed; allowed: none, stdio, unix:PATH'],
+    ['-kernel K -monitor unix:/s', '-monitor: only listening sockets: add server=on,wait=off'],
+    ['-kernel K -qmp tcp:4444,server', '-qmp: "tcp:4444" is not allowed'],
+    ['-kernel K -qmp tcp::99999,server', '-qmp: "99999" is not a port: 0 to 65535'],
+    ['-kernel K -qmp unix:/s,server,to=3', '-qmp: unknown "to"'],
+    ['-kernel K -monitor stdio -serial stdio', 'the monitor and -serial stdio cannot share the terminal'],
+    ['-kernel K -monitor stdio -qmp stdio', 'the monitor and QMP cannot share the terminal'],
+    ['-kernel K -mon nope', '-mon: there is no -chardev with id=nope'],
+    ['-kernel K -mon mode=control', '-mon: on which -chardev? Give chardev=ID'],
+    ['-kernel K -chardev socket,id=c,server -mon c', '-chardev socket: where? Give path=PATH or port=PORT'],
+    [
+      '-kernel K -chardev socket,id=c,path=/s,server -serial chardev:c',
+      'chardev c is a socket, which only -mon can use',
+    ],
     ['-kernel K -serial tcp::4444', '-serial: "tcp::4444" is not allowed: stdio, mon:stdio, null, none, chardev:ID'],
     ['-kernel K -serial chardev:x', '-serial: there is no -chardev with id=x'],
     ['-kernel K -global virtio-blk.x=1', '-global: virtio-blk: unknown "x"; "virtio-blk-pci,help" lists what there is'],
@@ -379,7 +392,7 @@ describe('refusals: one line that names the option and says what is allowed', ()
       '-kernel K -serial stdio -chardev stdio,id=c -device virtio-serial-device -device virtconsole,chardev=c',
       '-chardev: -device virtconsole (chardev c) and -serial stdio cannot share the terminal: one may be null',
     ],
-    ['-kernel K -chardev id=x', '-chardev: its type comes first: stdio or null'],
+    ['-kernel K -chardev id=x', '-chardev: its type comes first: stdio, null or socket'],
     ['-kernel K -chardev stdio', '-chardev: it needs a name: id=ID'],
     ['-kernel K -chardev pty,id=x', '-chardev: backend: "pty" is not allowed: stdio, null'],
     ['-kernel K -chardev null,id=x -chardev null,id=x', '-chardev: id=x is given twice'],
@@ -400,5 +413,50 @@ describe('refusals: one line that names the option and says what is allowed', ()
     const message = refusal(words(line));
     expect(message).toContain(expected);
     expect(message).not.toContain('\n');
+  });
+});
+
+describe('monitors', () => {
+  const monitors = (line: string) => parseRunArguments(['-kernel', 'K', ...line.split(' ')])!;
+  const unix = (path: string, wait = false) => ({ kind: 'socket', endpoint: { kind: 'unix', path }, wait });
+
+  test.each([
+    ['-monitor unix:/tmp/m,server=on,wait=off', 'readline', false, unix('/tmp/m')],
+    ['-qmp unix:/tmp/m,server,nowait', 'control', false, unix('/tmp/m')],
+    ['-qmp unix:/tmp/a,,b,server=on', 'control', false, unix('/tmp/a,b', true)],
+    ['-qmp-pretty unix:/tmp/m,server,wait=off', 'control', true, unix('/tmp/m')],
+    [
+      '-qmp tcp::4444,server,nowait',
+      'control',
+      false,
+      { kind: 'socket', endpoint: { kind: 'tcp', host: '127.0.0.1', port: 4444 }, wait: false },
+    ],
+    [
+      '-monitor tcp:[::1]:0,server=on,wait=off',
+      'readline',
+      false,
+      { kind: 'socket', endpoint: { kind: 'tcp', host: '::1', port: 0 }, wait: false },
+    ],
+    ['-chardev socket,id=c,path=/s,server=on,wait=off -mon c', 'readline', false, unix('/s')],
+    [
+      '-chardev socket,id=c,host=0.0.0.0,port=1,server,nowait -mon chardev=c,mode=control,pretty=on',
+      'control',
+      true,
+      { kind: 'socket', endpoint: { kind: 'tcp', host: '0.0.0.0', port: 1 }, wait: false },
+    ],
+  ])('%s', (line, mode, pretty, place) => {
+    expect(monitors(line).monitors).toEqual([{ mode, pretty, place }]);
+  });
+
+  test('none, and one on nothing', () => {
+    expect(monitors('-monitor none -monitor vc -chardev null,id=n -mon n').monitors).toEqual([]);
+  });
+
+  test('on the terminal there is no console then', () => {
+    const terminal = { port: null, escapes: 'never' };
+    expect(monitors('-monitor stdio').terminal).toEqual({ ...terminal, monitor: { mode: 'readline', pretty: false } });
+    expect(monitors('-qmp stdio').terminal).toEqual({ ...terminal, monitor: { mode: 'control', pretty: false } });
+    expect(monitors('-chardev stdio,id=t -mon t').terminal.monitor).toEqual({ mode: 'readline', pretty: false });
+    expect(monitors('-serial mon:stdio -monitor none').terminal).toEqual({ port: 'serial0', escapes: 'always' });
   });
 });

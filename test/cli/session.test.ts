@@ -48,7 +48,15 @@ function start(line = '', { isTTY = false } = {}) {
   const said: string[] = [];
   const exits: number[] = [];
   const request = parseRunArguments(['-kernel', 'K', ...line.split(' ').filter(Boolean)])!;
+  const monitors: { how: unknown; typed: string; focused: number }[] = [];
   const status = runSession(machine, request, {
+    openMonitor(terminal, how) {
+      const monitor = { how, typed: '', focused: 0 };
+      monitors.push(monitor);
+      terminal.on('data', (bytes: Buffer) => (monitor.typed += bytes.toString()));
+      terminal.onFocus = () => monitor.focused++;
+      terminal.write('(monitor) ');
+    },
     stdin,
     stdout,
     say: (text) => said.push(text),
@@ -56,7 +64,7 @@ function start(line = '', { isTTY = false } = {}) {
     stop: () => said.push('(stopped)'),
     exit: (code) => exits.push(code),
   });
-  return { machine, raw, stdin, stdout, events, said, exits, status };
+  return { machine, raw, stdin, stdout, events, said, exits, status, monitors };
 }
 
 afterEach(() => {
@@ -316,13 +324,41 @@ describe('the escape key', () => {
     expect(said.at(-1)).toBe('paused: C-a p goes on');
   });
 
-  test('C-a h helps; C-a c says that there is no monitor', async () => {
+  test('-monitor stdio has the terminal to itself', async () => {
+    const { stdin, stdout, machine, monitors, raw } = start('-monitor stdio', { isTTY: true });
+    machine.serial.write('unseen');
+    stdin.write('info status\r\x01x');
+    await settle();
+    expect(monitors).toEqual([{ how: { mode: 'readline', pretty: false }, typed: 'info status\r\x01x', focused: 0 }]);
+    expect(stdout.text).toBe('(monitor) ');
+    expect(raw).toEqual([true]);
+    expect(machine.state).toBe('running');
+  });
+
+  test('C-a h helps', async () => {
     const { stdin, said, machine } = start('', { isTTY: true });
-    stdin.write('\x01h\x01c');
+    stdin.write('\x01h');
     await settle();
     expect(said).toContain('C-a x    end the VM');
-    expect(said.at(-1)).toBe('this version has no monitor');
     expect(machine.serial.read()).toHaveLength(0);
+  });
+
+  test('C-a c goes to the monitor and back', async () => {
+    const { stdin, stdout, machine, monitors } = start('', { isTTY: true });
+    stdin.write('one\x01ctwo\x01cthree\x01c four');
+    await settle();
+    expect(machine.serial.read().toString()).toBe('onethree');
+    expect(monitors).toEqual([{ how: { mode: 'readline', pretty: false }, typed: 'two four', focused: 1 }]);
+    expect(stdout.text).toContain('(monitor) ');
+  });
+
+  test('what the guest writes is seen while the monitor has the keyboard', async () => {
+    const { stdin, stdout, machine } = start('', { isTTY: true });
+    stdin.write('\x01c');
+    await settle();
+    machine.serial.write('still here');
+    await settle();
+    expect(stdout.text).toContain('still here');
   });
 
   test('C-a b sends a break where the console has one', async () => {

@@ -188,7 +188,7 @@ export class DoubleTarget implements MonitorTarget {
           error: null,
         },
       ],
-      inspect: () => this.element,
+      inspect: async () => this.element,
     },
   ];
   readonly busTree = {

@@ -177,19 +177,19 @@ export function queryQueueStatus(target: MonitorTarget, path: string, index: num
   return describeQueue(device, findQueue(device, index));
 }
 
-export function queryQueueElement(
+export async function queryQueueElement(
   target: MonitorTarget,
   path: string,
   index: number,
   slot: number | null,
-): QueueElement {
+): Promise<QueueElement> {
   const device = findVirtio(target, path);
   const queue = findQueue(device, index);
   if (queue.size === 0) throw new MonitorError(`Queue ${index} has not been set up by the driver`);
   if (slot !== null && slot >= queue.size) {
     throw new MonitorError(`Queue ${index} has slots 0 to ${queue.size - 1}`);
   }
-  return describeElement(device, device.inspect(index, slot));
+  return describeElement(device, await device.inspect(index, slot));
 }
 
 export function queryVhostQueue(target: MonitorTarget, path: string): never {
@@ -219,7 +219,7 @@ export const VIRTIO_COMMANDS = [
     run: ({ target }, { path, queue }) => queryQueueStatus(target, path, queue),
   }),
   query('x-query-virtio-vhost-queue-status', {
-    help: 'a queue that a vhost back end serves; there is none yet',
+    help: 'a queue that a vhost back end serves',
     args: object('x-query-virtio-vhost-queue-status-arg', queueArgs),
     returns: vhostQueueStatus,
     run: ({ target }, { path }) => queryVhostQueue(target, path),

@@ -63,6 +63,13 @@ export class Readline {
     this.#run();
   }
 
+  /** Prompt and line once more, on a line of their own. */
+  show(): void {
+    if (!this.#listening) return;
+    this.#o.write('\r\n');
+    this.#redraw();
+  }
+
   /** Characters that wait for the command to end. */
   get backlog(): number {
     return this.#pending.length;

@@ -48,6 +48,11 @@ export class HmpSession {
     });
   }
 
+  /** The prompt and what has been typed, on a line of their own. */
+  show(): void {
+    this.#readline.show();
+  }
+
   async #execute(line: string): Promise<void> {
     const { stream, onLine } = this.#options;
     onLine?.(line);

@@ -100,8 +100,8 @@ function queueText(target: MonitorTarget, path: string, index: number): string {
   return text;
 }
 
-function elementText(target: MonitorTarget, path: string, queue: number, slot: number | null): string {
-  const element = queryQueueElement(target, path, queue, slot);
+async function elementText(target: MonitorTarget, path: string, queue: number, slot: number | null): Promise<string> {
+  const element = await queryQueueElement(target, path, queue, slot);
   const live = element.state !== 'free';
   let text = `${path}:\n  device_name: ${element.name}\n`;
   text += `  slot:    ${element.slot}\n  state:   ${element.state}\n`;
@@ -141,9 +141,9 @@ export const VIRTIO_INFO: readonly HmpCommand[] = [
     args: [takes('path', 'string'), takes('queue', 'int'), takes('index', 'int', true)],
     params: 'path queue [index]',
     help: 'Display element of a given virtio queue',
-    run({ target, print }, { path, queue, index }) {
+    async run({ target, print }, { path, queue, index }) {
       const slot = index === undefined ? null : queueNumber(index);
-      print(elementText(target, path as string, queueNumber(queue), slot));
+      print(await elementText(target, path as string, queueNumber(queue), slot));
     },
     complete: (target, _word, before) => queueIndexes(target, before),
   },

@@ -122,6 +122,11 @@ export abstract class VirtioTransport implements DeviceHost {
     return this.#negotiated;
   }
 
+  /** The queue that the driver has selected. */
+  get selectedQueue(): number {
+    return this.queueSel;
+  }
+
   get interruptStatus(): number {
     return this.interrupt.status;
   }

@@ -1,6 +1,7 @@
 /** `-drive` and `-chardev`: their keys, and how with -device they say what the machine has. */
 import { didYouMean } from '../../../core/did-you-mean.ts';
 import { type DriveConfig, type MachineConfigInput, driveConfig } from '../../../core/api/machine.ts';
+import { SOCKET_KEYS } from './monitors.ts';
 import { type DeviceOption, busOf, linksOf } from './qdev.ts';
 import { type Values, badOption, choice, onOff, parseList, text } from './syntax.ts';
 
@@ -33,10 +34,11 @@ export const DRIVE_KEYS = {
 };
 
 export const CHARDEV_KEYS = {
-  backend: choice(['stdio', 'null'], 'the terminal, or nothing'),
+  backend: choice(['stdio', 'null', 'socket'], 'the terminal, nothing, or a socket (for -mon)'),
   id: idKey,
   mux: onOff('Ctrl-A is the escape key'),
   signal: onOff('for compatibility'),
+  ...SOCKET_KEYS,
 };
 
 export type DriveOption = Values<typeof DRIVE_KEYS>;
@@ -50,7 +52,7 @@ export function parseDrive(value: string): DriveOption {
 
 export function parseChardev(value: string): ChardevOption {
   const chardev = parseList('-chardev', value, CHARDEV_KEYS, 'backend');
-  if (chardev.backend === undefined) throw badOption('-chardev', 'its type comes first: stdio or null');
+  if (chardev.backend === undefined) throw badOption('-chardev', 'its type comes first: stdio, null or socket');
   if (chardev.id === undefined) throw badOption('-chardev', 'it needs a name: id=ID');
   return chardev;
 }

@@ -12,6 +12,7 @@ import {
   parseDevice,
   parseGlobal,
 } from './qdev.ts';
+import { MON_KEYS, type MonitorRequest, parsePlace } from './monitors.ts';
 import { type KeyTable, badOption, choice, count, parseList, size, text } from './syntax.ts';
 
 /** Where the serial port goes: the terminal with or without the escape key, nowhere, or a -chardev. */
@@ -37,6 +38,8 @@ export interface RunDraft {
   globals: GlobalConfig[];
   chardevs: ChardevOption[];
   serial?: SerialTarget;
+  monitors: MonitorRequest[];
+  monitorsOnChardevs: (Omit<MonitorRequest, 'place'> & { chardev: string })[];
   nographic: boolean;
   nodefaults: boolean;
   forceLegacy?: boolean;
@@ -96,6 +99,11 @@ function addBackend(list: BackendConfig[], option: BackendOption, value: string)
   const backend = parseBackend(option, value);
   if (list.some(({ id }) => id === backend.id)) throw badOption(option, `id=${backend.id} is given twice`);
   list.push(backend);
+}
+
+function addMonitor(draft: RunDraft, option: string, value: string, how: Omit<MonitorRequest, 'place'>): void {
+  const place = parsePlace(option, value);
+  if (place !== null) draft.monitors.push({ ...how, place });
 }
 
 function serialTarget(option: string, value: string): SerialTarget {
@@ -305,9 +313,9 @@ export const RUN_OPTIONS: readonly RunOption[] = [
   },
   {
     names: ['-chardev'],
-    argument: 'stdio|null,id=ID',
+    argument: 'stdio|null|socket,id=ID',
     section: 'Console',
-    help: 'what a console is connected to',
+    help: 'what a console or (-mon) a monitor is connected to',
     keys: { '': CHARDEV_KEYS },
     apply(draft, value) {
       const chardev = parseChardev(value);
@@ -327,11 +335,43 @@ export const RUN_OPTIONS: readonly RunOption[] = [
   },
   {
     names: ['-monitor'],
-    argument: 'none',
+    argument: 'PLACE',
     section: 'Console',
-    help: 'there is no monitor',
-    apply(_draft, value) {
-      if (value !== 'none') throw badOption('-monitor', `"${value}" is not allowed: none`);
+    help:
+      'monitor for people (HMP): stdio, unix:PATH,server=on,wait=off, tcp:[HOST]:PORT,server=on,wait=off (127.0.0.1 without ' +
+      'HOST), none. With -serial mon:stdio or on a terminal, Ctrl-A c is one as well',
+    apply(draft, value) {
+      addMonitor(draft, '-monitor', value, { mode: 'readline', pretty: false });
+    },
+  },
+  {
+    names: ['-qmp'],
+    argument: 'PLACE',
+    section: 'Console',
+    help: 'monitor for programs (QMP); PLACE as for -monitor',
+    apply(draft, value) {
+      addMonitor(draft, '-qmp', value, { mode: 'control', pretty: false });
+    },
+  },
+  {
+    names: ['-qmp-pretty'],
+    argument: 'PLACE',
+    section: 'Console',
+    help: 'QMP on several lines',
+    apply(draft, value) {
+      addMonitor(draft, '-qmp-pretty', value, { mode: 'control', pretty: true });
+    },
+  },
+  {
+    names: ['-mon'],
+    argument: '[chardev=]ID[,mode=readline|control]',
+    section: 'Console',
+    help: 'monitor on a -chardev',
+    keys: { '': MON_KEYS },
+    apply(draft, value) {
+      const { chardev, mode = 'readline', pretty = false } = parseList('-mon', value, MON_KEYS, 'chardev');
+      if (chardev === undefined) throw badOption('-mon', 'on which -chardev? Give chardev=ID');
+      draft.monitorsOnChardevs.push({ chardev, mode, pretty });
     },
   },
   {

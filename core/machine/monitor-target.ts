@@ -1,0 +1,452 @@
+/** A Machine as the monitor sees it. */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import type { MachineConfig, MachineExit, MachineState } from '../api/machine.ts';
+import type { Drive } from '../block/drive-type.ts';
+import { RingsideError } from '../errors.ts';
+import type { BootPlan } from '../firmware/loader.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import { deviceNotFound, MonitorError } from '../monitor/errors.ts';
+import type { EventData, EventName } from '../monitor/events.ts';
+import type { Json } from '../monitor/qmp/json.ts';
+import type {
+  BlockInfo,
+  ChardevInfo,
+  CpuInfo,
+  HartRegisters,
+  IoThreadInfo,
+  MonitorTarget,
+  QomView,
+  RomInfo,
+  RunState,
+  VirtioInfo,
+} from '../monitor/target.ts';
+import type { QomObject } from '../qom/object.ts';
+import type { ObjectTree } from '../qom/tree.ts';
+import type { IoErrorEvent } from '../virtio/backend/backend.ts';
+import { BalloonDevice } from '../virtio/balloon/device.ts';
+import { virtioInstance } from '../virtio/proxy.ts';
+import type { IoThreadHandle } from '../worker/iothread-handle.ts';
+import * as L from '../worker/layout.ts';
+import type { ControlPage } from './control-page.ts';
+import { hartRegisters } from './hart-registers.ts';
+import { busTree, machineAddressSpaces } from './monitor-board.ts';
+import { qomView } from './monitor-qom.ts';
+import { virtioInfos } from './monitor-virtio.ts';
+import type { BackendKind, DeviceDeleted, DeviceInput, PropertyInputs } from './object-model.ts';
+import { MROM_PHYS } from './virt-map.ts';
+
+/** What is used of Machine. */
+export interface MonitoredMachine {
+  readonly config: MachineConfig;
+  readonly state: MachineState;
+  readonly qom: ObjectTree;
+  readonly chardevs: ReadonlyMap<string, { sendBreak?: () => void }>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  reset(): Promise<void>;
+  powerOff(): Promise<MachineExit>;
+  deviceAdd(device: DeviceInput): Promise<unknown>;
+  deviceDel(name: string): Promise<void>;
+  objectAdd(kind: BackendKind, type: string, id: string, properties?: PropertyInputs): Promise<unknown>;
+  objectDel(kind: BackendKind, id: string): Promise<void>;
+  on(event: 'state', listener: (state: MachineState) => void): unknown;
+  on(event: 'exit', listener: (exit: MachineExit) => void): unknown;
+  on(event: 'device-deleted', listener: (device: DeviceDeleted) => void): unknown;
+  on(event: 'reset', listener: (by: 'guest' | 'host') => void): unknown;
+  on(event: 'io-error', listener: (device: string, error: IoErrorEvent) => void): unknown;
+}
+
+/** What else of it only the monitor gets to see. */
+export interface MonitoredParts {
+  /** -name. */
+  readonly name: string | null;
+  readonly control: ControlPage;
+  readonly guest: GuestMemory;
+  readonly plan: BootPlan;
+  /** Runs `look` while no hart executes guest code. */
+  halted<T>(look: () => T): Promise<T>;
+}
+
+const CPU_TYPE = 'rv64-riscv-cpu';
+const RAM_ID = 'riscv_virt_board.ram';
+
+export class MachineMonitorTarget implements MonitorTarget {
+  readonly name: string | null;
+  readonly machine = { type: 'virt', cpuType: CPU_TYPE, maxCpus: L.MAX_HARTS, ramId: RAM_ID };
+  readonly qom: QomView;
+  readonly #machine: MonitoredMachine;
+  readonly #parts: MonitoredParts;
+  readonly #listeners: ((name: EventName, data: Json) => void)[] = [];
+  /** Devices whose errors have stopped the machine, with what went wrong, until it goes on. */
+  readonly #ioErrors = new Map<string, 'failed' | 'nospace'>();
+  #stoppedByError = false;
+  /** It is the monitor that ends the machine. */
+  #quitting = false;
+
+  constructor(machine: MonitoredMachine, parts: MonitoredParts) {
+    this.#machine = machine;
+    this.#parts = parts;
+    this.name = parts.name;
+    this.qom = qomView(machine.qom);
+    machine.on('state', (state) => this.#stateChanged(state));
+    machine.on('exit', (exit) => this.#emit('SHUTDOWN', shutdownCause(exit, this.#quitting)));
+    machine.on('reset', (by) =>
+      this.#emit('RESET', {
+        guest: by === 'guest',
+        reason: by === 'guest' ? 'guest-reset' : 'host-qmp-system-reset',
+      }),
+    );
+    machine.on('device-deleted', ({ id, path }) =>
+      this.#emit('DEVICE_DELETED', { ...(id === null ? {} : { device: id }), path }),
+    );
+    this.#watchBalloon();
+    machine.on('io-error', (device, event) => this.#ioError(device, event));
+  }
+
+  get ramSize(): number {
+    return this.#parts.guest.ramSize;
+  }
+
+  // ---- run state and events ----------------------------------------------------------------------------------------
+
+  get runState(): RunState {
+    switch (this.#machine.state) {
+      case 'created':
+        return 'prelaunch';
+      case 'running':
+        return 'running';
+      case 'paused':
+        return this.#stoppedByError ? 'io-error' : 'paused';
+      case 'shutdown':
+        return 'shutdown';
+      case 'crashed':
+        return 'internal-error';
+    }
+  }
+
+  onEvent(listener: <N extends EventName>(name: N, data: EventData<N>) => void): void {
+    this.#listeners.push(listener as (name: EventName, data: Json) => void);
+  }
+
+  #emit<N extends EventName>(name: N, data: EventData<N>): void {
+    for (const listener of this.#listeners) listener(name, data as Json);
+  }
+
+  #stateChanged(state: MachineState): void {
+    if (state === 'running') {
+      this.#stoppedByError = false;
+      this.#ioErrors.clear();
+      this.#emit('RESUME', {});
+    } else if (state === 'paused' || state === 'crashed') {
+      this.#emit('STOP', {});
+    }
+  }
+
+  #ioError(device: string, { message, action, operation, noSpace }: IoErrorEvent): void {
+    if (action === 'stop') {
+      this.#stoppedByError = true;
+      this.#ioErrors.set(device, noSpace ? 'nospace' : 'failed');
+    }
+    const drive = this.blocks.find(({ qdev }) => qdev === device || qdev?.startsWith(`/machine/peripheral/${device}/`));
+    this.#emit('BLOCK_IO_ERROR', {
+      device: drive?.device ?? device,
+      operation,
+      action,
+      nospace: noSpace,
+      reason: message,
+    });
+  }
+
+  async stop(): Promise<void> {
+    // A machine that has never run stands already.
+    if (this.#machine.state !== 'created') await this.#machine.pause();
+  }
+
+  cont(): Promise<void> {
+    return this.#machine.resume();
+  }
+
+  reset(): Promise<void> {
+    return this.#machine.reset();
+  }
+
+  powerdown(): Promise<void> {
+    this.#emit('POWERDOWN', {});
+    return Promise.resolve();
+  }
+
+  quit(): void {
+    this.#quitting = true;
+    // Whoever asked gets an answer first.
+    setImmediate(() => void this.#machine.powerOff());
+  }
+
+  // ---- harts and memory --------------------------------------------------------------------------------------------
+
+  get cpus(): CpuInfo[] {
+    const threads = threadIds();
+    return Array.from({ length: this.#machine.config.harts }, (_, index) => ({
+      index,
+      threadId: threads.get(`hart${index}`) ?? process.pid,
+      qomPath: `/machine/soc0/harts[${index}]`,
+    }));
+  }
+
+  halted<T>(look: () => T): Promise<T> {
+    return this.#parts.halted(look);
+  }
+
+  hart(index: number): HartRegisters {
+    return hartRegisters(this.#parts.control, index);
+  }
+
+  readMemory(address: bigint, length: number): Uint8Array | null {
+    const { guest } = this.#parts;
+    const at = Number(address);
+    if (guest.contains(at, length)) return guest.view(at, length);
+    const offset = address - BigInt(MROM_PHYS);
+    if (offset < 0n || offset + BigInt(length) > BigInt(L.MROM_SIZE)) return null;
+    return new Uint8Array(guest.memory.buffer, L.MROM_BASE + Number(offset), length);
+  }
+
+  get roms(): RomInfo[] {
+    const { plan } = this.#parts;
+    const { kernel, bios } = this.#machine.config;
+    const roms: RomInfo[] = [
+      { name: 'mrom.reset', address: BigInt(MROM_PHYS), size: plan.resetVector.length, memory: 'rom' },
+    ];
+    for (const { address, bytes } of plan.segments) {
+      const name =
+        address === plan.fdtAddress
+          ? 'fdt'
+          : address === plan.initrd?.start
+            ? (this.#machine.config.initrd ?? 'initrd')
+            : address === plan.entry && bios !== 'default' && bios !== 'none'
+              ? bios
+              : (kernel ?? bios);
+      roms.push({ name, address: BigInt(address), size: bytes.length, memory: 'ram' });
+    }
+    return roms.sort((a, b) => (a.address < b.address ? -1 : 1));
+  }
+
+  /** The PLIC and the APLICs keep no counts. */
+  readonly interrupts: string[] = [];
+
+  // ---- devices -----------------------------------------------------------------------------------------------------
+
+  get virtio(): VirtioInfo[] {
+    return virtioInfos(this.#machine.qom, this.#parts.guest);
+  }
+
+  get pci(): MonitorTarget['pci'] {
+    return null;
+  }
+
+  get busTree(): MonitorTarget['busTree'] {
+    return busTree(this.#machine.qom);
+  }
+
+  get addressSpaces(): MonitorTarget['addressSpaces'] {
+    return machineAddressSpaces(this.#machine.config, this.#machine.qom);
+  }
+
+  get iothreads(): IoThreadInfo[] {
+    const threads = threadIds();
+    return this.#backends('object')
+      .filter(({ type }) => type.isA('iothread'))
+      .map(({ id, instance }) => {
+        const { index } = instance as IoThreadHandle;
+        return { id: id!, threadId: threads.get(`iothread${index}`) ?? process.pid };
+      });
+  }
+
+  #backends(kind: 'object' | 'drive' | 'netdev'): QomObject[] {
+    const container = this.#machine.qom.find(`/${kind}s`);
+    return container === null ? [] : [...container.children.values()].filter(({ realized }) => realized);
+  }
+
+  get blocks(): BlockInfo[] {
+    const users = new Map<string, QomObject>();
+    for (const object of this.#machine.qom.root.walk()) {
+      if (!object.type.isA('virtio-device') || !object.type.properties.has('drive')) continue;
+      const drive = object.value<string | null>('drive');
+      if (drive !== null) users.set(drive, object);
+    }
+    return this.#backends('drive').map((object, index) => {
+      const { disk } = object.instance as Drive;
+      const user = users.get(object.id!);
+      const qdev = user === undefined ? null : (user.id ?? user.path);
+      return {
+        device: object.id!,
+        nodeName: `#block${index}`,
+        file: disk.file,
+        format: object.value<string>('format'),
+        virtualSize: disk.size,
+        actualSize: allocated(disk.file),
+        readonly: disk.readonly,
+        qdev,
+        ioStatus: this.#ioErrors.get(qdev ?? '') ?? 'ok',
+        cache: { writeback: true, direct: false, noFlush: false },
+      };
+    });
+  }
+
+  get chardevs(): ChardevInfo[] {
+    return [...this.#machine.chardevs.keys()].map((label) => ({ label, filename: label, frontendOpen: true }));
+  }
+
+  get nets(): MonitorTarget['nets'] {
+    const shown: { name: string; description: string; peer: { name: string; description: string } | null }[] = [];
+    const taken = new Set<string>();
+    const describe = (object: QomObject): string => `index=0,type=${object.type.name.replace(/^netdev-/, '')}`;
+    const netdevs = new Map(this.#backends('netdev').map((object) => [object.id!, object]));
+    for (const object of this.#machine.qom.root.walk()) {
+      if (!object.type.isA('virtio-net-device') || !object.realized) continue;
+      const nic = object.id === null && object.name === 'virtio-backend' ? (object.parent ?? object) : object;
+      const backend = netdevs.get(object.value<string | null>('netdev') ?? '');
+      if (backend !== undefined) taken.add(backend.id!);
+      const mac = object.type.properties.has('mac') ? String(object.value('mac') ?? '') : '';
+      shown.push({
+        name: nic.id ?? nic.name,
+        description: `index=0,type=nic,model=${nic.type.name}${mac === '' ? '' : `,macaddr=${mac}`}`,
+        peer: backend === undefined ? null : { name: backend.id!, description: describe(backend) },
+      });
+    }
+    for (const [name, object] of netdevs) {
+      if (!taken.has(name)) shown.push({ name, description: describe(object), peer: null });
+    }
+    return shown;
+  }
+
+  get balloon(): MonitorTarget['balloon'] {
+    const device = this.#balloonDevice;
+    if (device === null) return null;
+    return {
+      actual: device.actual,
+      async setTarget(bytes) {
+        device.setTarget(bytes);
+      },
+    };
+  }
+
+  /** The one device that can give and take memory. */
+  get #balloonDevice(): BalloonDevice | null {
+    for (const object of this.#machine.qom.root.walk()) {
+      if (!object.type.isA('virtio-balloon-device')) continue;
+      const device = virtioInstance(object)?.device;
+      if (device instanceof BalloonDevice) return device;
+    }
+    return null;
+  }
+
+  #watchBalloon(): void {
+    const device = this.#balloonDevice;
+    if (device !== null) device.onActual = (actual) => this.#emit('BALLOON_CHANGE', { actual });
+  }
+
+  // ---- what comes and goes -----------------------------------------------------------------------------------------
+
+  async addDevice(driver: string, { id, bus, ...properties }: Record<string, Json>): Promise<void> {
+    const { types } = this.#machine.qom;
+    if (!types.find(driver)?.isA('device')) throw new MonitorError(`'${driver}' is not a valid device model name`);
+    await this.#machine.deviceAdd({ driver, id: text(id), bus: text(bus), properties });
+    this.#watchBalloon();
+  }
+
+  async removeDevice(id: string): Promise<void> {
+    await this.#machine.deviceDel(id).catch((error: unknown) => {
+      throw error instanceof RingsideError && error.kind === 'not-found' ? deviceNotFound(id) : error;
+    });
+  }
+
+  async addObject(type: string, id: string, properties: Record<string, Json>): Promise<void> {
+    await this.#machine.objectAdd('object', type, id, properties);
+  }
+
+  async removeObject(id: string): Promise<void> {
+    await this.#removeBackend('object', id, new MonitorError(`object '${id}' not found`));
+  }
+
+  async addNetdev(type: string, id: string, properties: Record<string, Json>): Promise<void> {
+    await this.#machine.objectAdd('netdev', type, id, properties);
+  }
+
+  async removeNetdev(id: string): Promise<void> {
+    await this.#removeBackend('netdev', id, deviceNotFound(id));
+  }
+
+  async addChardev(
+    id: string,
+    { type, data }: { type: string; data: Record<string, Json> },
+  ): Promise<{ pty?: string }> {
+    await this.#machine.objectAdd('chardev', type, id, data);
+    return {};
+  }
+
+  async removeChardev(id: string): Promise<void> {
+    await this.#removeBackend('chardev', id, new MonitorError(`Chardev '${id}' not found`));
+  }
+
+  async #removeBackend(kind: BackendKind, id: string, missing: MonitorError): Promise<void> {
+    await this.#machine.objectDel(kind, id).catch((error: unknown) => {
+      throw error instanceof RingsideError && error.kind === 'not-found' ? missing : error;
+    });
+  }
+
+  async sendBreak(id: string): Promise<void> {
+    const chardev = this.#machine.chardevs.get(id);
+    if (chardev === undefined) throw new MonitorError(`Chardev '${id}' not found`);
+    if (chardev.sendBreak === undefined) throw new MonitorError(`Chardev '${id}' knows no break`);
+    chardev.sendBreak();
+  }
+
+  async setLink(name: string, up: boolean): Promise<void> {
+    const device = this.#machine.qom.find(`/machine/peripheral/${name}`);
+    const target = device?.forward ?? device;
+    if (!target?.realized || !target.list().some((property) => property.name === 'link')) throw deviceNotFound(name);
+    target.set('link', up);
+  }
+
+  readonly trace: MonitorTarget['trace'] = { events: [], set: () => {} };
+}
+
+function text(value: Json | undefined): string | undefined {
+  if (value === undefined || typeof value === 'string') return value;
+  throw new MonitorError("Invalid parameter type for 'id', expected: string");
+}
+
+function shutdownCause({ reason }: MachineExit, byMonitor: boolean): EventData<'SHUTDOWN'> {
+  switch (reason) {
+    case 'guest-poweroff':
+    case 'guest-fail':
+      return { guest: true, reason: 'guest-shutdown' };
+    case 'guest-reset':
+      return { guest: true, reason: 'guest-reset' };
+    case 'crash':
+      return { guest: false, reason: 'host-error' };
+    case 'host-quit':
+      return { guest: false, reason: byMonitor ? 'host-qmp-quit' : 'host-ui' };
+  }
+}
+
+/** Bytes that a file takes on its disk; 0 when that cannot be told. */
+function allocated(file: string): number {
+  try {
+    return statSync(file).blocks * 512;
+  } catch {
+    return 0;
+  }
+}
+
+/** The host's numbers of this process's threads, by name; empty where the host does not tell. */
+function threadIds(): Map<string, number> {
+  const found = new Map<string, number>();
+  try {
+    for (const thread of readdirSync('/proc/self/task')) {
+      found.set(readFileSync(`/proc/self/task/${thread}/comm`, 'utf8').trim(), Number(thread));
+    }
+  } catch {
+    // Threads come and go, and not every host has this folder.
+  }
+  return found;
+}
