@@ -9,6 +9,7 @@ import { BASE_TYPES } from '../qom/base-types.ts';
 import type { TypeInfo } from '../qom/object.ts';
 import { TypeRegistry } from '../qom/registry.ts';
 import { SERIAL_BUS_TYPES } from '../virtio/console/type.ts';
+import { CRYPTODEV_BUILTIN_TYPE } from '../virtio/crypto/cryptodev-type.ts';
 import { VIRTIO_DEVICE_TYPES } from '../virtio/device-types.ts';
 import { VIRTIO_BASE_TYPES, virtioTypes } from '../virtio/proxy.ts';
 import { IOTHREAD_TYPE } from '../worker/iothread-type.ts';
@@ -16,6 +17,7 @@ import { BOARD_TYPES } from './board.ts';
 
 /** What -object, -drive, -chardev, -netdev and -fsdev make. Those of -chardev are called chardev-TYPE, and so on. */
 const BACKEND_TYPES: readonly TypeInfo[] = [
+  CRYPTODEV_BUILTIN_TYPE,
   DRIVE_TYPE,
   PROGRAM_CHARDEV_TYPE,
   FSDEV_LOCAL_TYPE,

@@ -4,6 +4,7 @@ import { P9_TYPE } from './9p/type.ts';
 import { BALLOON_TYPE } from './balloon/type.ts';
 import { BLK_TYPE } from './blk/type.ts';
 import { CONSOLE_TYPE } from './console/type.ts';
+import { CRYPTO_TYPE } from './crypto/type.ts';
 import { INPUT_TYPES } from './input/type.ts';
 import { NET_TYPE } from './net/type.ts';
 import { PMEM_TYPE } from './pmem/type.ts';
@@ -14,6 +15,7 @@ export const VIRTIO_DEVICE_TYPES: readonly VirtioDeviceType[] = [
   BALLOON_TYPE,
   BLK_TYPE,
   CONSOLE_TYPE,
+  CRYPTO_TYPE,
   ...INPUT_TYPES,
   NET_TYPE,
   P9_TYPE,

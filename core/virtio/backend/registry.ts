@@ -3,6 +3,7 @@ import { createBalloonBackend } from '../balloon/backend.ts';
 import { createP9Backend } from '../9p/backend.ts';
 import { createBlkBackend } from '../blk/backend.ts';
 import { createConsoleBackend } from '../console/backend.ts';
+import { createCryptoBackend } from '../crypto/backend.ts';
 import { createInputBackend } from '../input/backend.ts';
 import { createNetDeviceBackend } from '../net/backend.ts';
 import { createPmemBackend } from '../pmem/backend.ts';
@@ -15,6 +16,7 @@ export const BACKENDS: Readonly<Record<string, BackendFactory>> = {
   'virtio-9p': createP9Backend,
   'virtio-blk': createBlkBackend,
   'virtio-console': createConsoleBackend,
+  'virtio-crypto': createCryptoBackend,
   'virtio-input': createInputBackend,
   'virtio-net': createNetDeviceBackend,
   'virtio-pmem': createPmemBackend,

@@ -9,3 +9,4 @@ export const VIRTIO_ID_9P = 9;
 export const VIRTIO_ID_INPUT = 18;
 export const VIRTIO_ID_VSOCK = 19;
 export const VIRTIO_ID_PMEM = 27;
+export const VIRTIO_ID_CRYPTO = 20;

@@ -3,6 +3,7 @@ import { p9Share } from './9p.ts';
 import { balloon } from './balloon.ts';
 import { blk } from './blk.ts';
 import { console } from './console.ts';
+import { crypto } from './crypto.ts';
 import type { Exercise } from './exercise.ts';
 import { keyboard, mouse, tablet } from './input.ts';
 import { net } from './net.ts';
@@ -14,6 +15,7 @@ export const EXERCISES: readonly Exercise[] = [
   balloon,
   blk,
   console,
+  crypto,
   keyboard,
   mouse,
   net,
