@@ -533,7 +533,7 @@ describe.skipIf(!hasQemu)('against QEMU', () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.boolean(), { minLength: SOURCES.length, maxLength: SOURCES.length }),
-        fc.array(operation, { minLength: 10, maxLength: 50 }),
+        fc.array(operation, { minLength: 10, maxLength: 50, size: 'max' }),
         async (delegated, operations) => {
           await clear();
           for (const [i, source] of SOURCES.entries()) {

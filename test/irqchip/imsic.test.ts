@@ -146,7 +146,7 @@ describe('registers', () => {
   it('are as the spec says after any messages, claims and writes', () => {
     const operation = fc.record({ do: fc.nat(5), identity: fc.nat(260), word: fc.bigInt({ min: 0n, max: ALL }) });
     fc.assert(
-      fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
+      fc.property(fc.array(operation, { maxLength: 60, size: 'max' }), (operations) => {
         board.platform.irqchipReset();
         const pending = new Set<number>();
         const enabled = new Set<number>();
