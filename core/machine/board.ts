@@ -2,7 +2,10 @@
 import { QomBus, QomObject } from '../qom/object.ts';
 import type { TypeInfo } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
+import type { PciHost } from '../pci/host.ts';
 import type { VirtioMmioBus } from '../virtio/mmio-bus.ts';
+import { VirtioOnPci } from '../virtio/pci-bus.ts';
+import type { VirtioPciSlots } from '../virtio/pci-bus.ts';
 import { VIRTIO_SLOTS } from './virt-map.ts';
 
 const internal = (name: string): TypeInfo => ({ name, parent: 'sys-bus-device', internal: true });
@@ -16,6 +19,7 @@ export const BOARD_TYPES: readonly TypeInfo[] = [
   internal('riscv.sifive.plic'),
   internal('riscv.sifive.test'),
   internal('serial-mm'),
+  { ...internal('gpex-pcihost'), reset: async (object) => (object.instance as PciHost).reset() },
   internal('goldfish_rtc'),
   {
     ...internal('virtio-mmio'),
@@ -33,7 +37,7 @@ export const BOARD_TYPES: readonly TypeInfo[] = [
 /** Makes them. `add` brings up a device that hangs in the tree. */
 export async function buildBoard(
   tree: ObjectTree,
-  { harts, mmio }: { harts: number; mmio: VirtioMmioBus },
+  { harts, mmio, pci }: { harts: number; mmio: VirtioMmioBus; pci: VirtioPciSlots },
   add: (device: QomObject) => Promise<void>,
 ): Promise<void> {
   const { types } = tree;
@@ -62,5 +66,9 @@ export async function buildBoard(
     const bus = new QomBus(types.get('virtio-mmio-bus'), { capacity: 1, implementation });
     device.addChild(`virtio-mmio-bus.${slot}`, bus);
   }
+  const bridge = await place('gpex-pcihost');
+  bridge.instance = pci.host;
+  const implementation = new VirtioOnPci(pci.host.root, pci);
+  bridge.addChild(pci.host.root.name, new QomBus(types.get('PCIE'), { implementation }));
   for (const type of ['serial-mm', 'goldfish_rtc']) await place(type);
 }

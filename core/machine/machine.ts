@@ -34,17 +34,7 @@ import type { JitOptions } from './hart-group.ts';
 import { hartSnapshots } from './hart-snapshot.ts';
 import { MachineMonitorTarget } from './monitor-target.ts';
 import { Peripherals } from './peripherals.ts';
-import {
-  RAM_PHYS,
-  RTC_IRQ,
-  RTC_PHYS,
-  RTC_SIZE,
-  TEST_PHYS,
-  TEST_SIZE,
-  VIRTIO_PHYS,
-  VIRTIO_SLOTS,
-  VIRTIO_SLOT_SIZE,
-} from './virt-map.ts';
+import { RAM_PHYS, RTC_IRQ, RTC_PHYS, RTC_SIZE, TEST_PHYS, TEST_SIZE, VIRTIO_SLOTS } from './virt-map.ts';
 import { buildVirtFdt } from './virt-fdt.ts';
 
 export interface MachineOptions {
@@ -444,17 +434,14 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   #read(address: number, size: number): number | bigint | Promise<number | bigint> {
-    if (address >= VIRTIO_PHYS && address < VIRTIO_PHYS + VIRTIO_SLOTS * VIRTIO_SLOT_SIZE)
-      return this.#peripherals.read(address, size);
+    if (this.#peripherals.accepts(address, size)) return this.#peripherals.read(address, size);
     if (address >= TEST_PHYS && address < TEST_PHYS + TEST_SIZE) return this.#test.read(address - TEST_PHYS, size);
     if (address >= RTC_PHYS && address < RTC_PHYS + RTC_SIZE) return this.#rtc.read(address - RTC_PHYS, size);
     throw new RangeError('nothing is there');
   }
 
   #write(address: number, size: number, value: bigint): void | Promise<void> {
-    if (address >= VIRTIO_PHYS && address < VIRTIO_PHYS + VIRTIO_SLOTS * VIRTIO_SLOT_SIZE) {
-      return this.#peripherals.write(address, size, value);
-    }
+    if (this.#peripherals.accepts(address, size)) return this.#peripherals.write(address, size, value);
     const low = Number(value & 0xffffffffn);
     if (address >= TEST_PHYS && address < TEST_PHYS + TEST_SIZE) this.#test.write(address - TEST_PHYS, size, low);
     else if (address >= RTC_PHYS && address < RTC_PHYS + RTC_SIZE) this.#rtc.write(address - RTC_PHYS, size, low);

@@ -9,7 +9,9 @@ import type { FileRegions } from '../memory/file-region.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Network } from '../net/network.ts';
 import type { IoErrorEvent } from '../virtio/backend/backend.ts';
+import { PciHost } from '../pci/host.ts';
 import { VirtioMmioBus } from '../virtio/mmio-bus.ts';
+import { VirtioPciSlots } from '../virtio/pci-bus.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
 import { deviceSnapshot } from '../virtio/snapshot.ts';
 import { buildBoard } from './board.ts';
@@ -54,6 +56,7 @@ export class Peripherals {
   readonly model: ObjectModel;
   readonly #workers: IoWorkers;
   readonly #bus: VirtioMmioBus;
+  readonly #pci: VirtioPciSlots;
   readonly #network: Network;
   readonly #o: PeripheralsOptions;
   /** Of an I/O worker that is gone, and with it the devices: only a reset of the app's VM brings them back. */
@@ -83,9 +86,11 @@ export class Peripherals {
     this.#o = options;
     this.#workers = workers;
     const { guest, engine, host, config, chardevs, onMessage } = options;
+    const sink = interruptSink(engine);
+    this.#pci = new VirtioPciSlots({ memory: guest, host: new PciHost(), sink });
     this.#bus = new VirtioMmioBus({
       memory: guest,
-      engine: interruptSink(engine),
+      engine: sink,
       iothreads: [workers.main],
       legacy: config.forceLegacy,
     });
@@ -116,7 +121,9 @@ export class Peripherals {
   async #plug(): Promise<void> {
     const { config } = this.#o;
     const { model } = this;
-    await buildBoard(model.tree, { harts: config.harts, mmio: this.#bus }, (device) => model.addBoardDevice(device));
+    await buildBoard(model.tree, { harts: config.harts, mmio: this.#bus, pci: this.#pci }, (device) =>
+      model.addBoardDevice(device),
+    );
     const wanted = wantedDevices(config);
     this.#check(wanted);
     const chardevs = [...config.chardevs, ...(config.console ? [{ type: 'program', id: CONSOLE_ID }] : [])];
@@ -167,15 +174,25 @@ export class Peripherals {
     this.#o.onStop(`${error.message} The VM is paused; its disks hold all that was flushed.`);
   }
 
-  /** @throws RangeError where no register takes such an access */
+  /** Whether an access reaches a register of the virtio-mmio slots or of PCI. */
+  accepts(address: number, size: number): boolean {
+    return this.#bus.accepts(address, size) || this.#pci.host.accepts(address, size);
+  }
+
+  /** Only for what accepts() takes. */
   read(address: number, size: number): number | Promise<number> {
-    if (!this.#bus.accepts(address, size)) throw new RangeError('no register takes this access');
-    return this.#bus.read(address, size);
+    const bus = this.#bus.accepts(address, size) ? this.#bus : this.#pci.host;
+    return bus.read(address, size);
   }
 
   write(address: number, size: number, value: bigint): void | Promise<void> {
-    if (!this.#bus.accepts(address, size)) throw new RangeError('no register takes this access');
-    return this.#bus.write(address, size, Number(value));
+    const bus = this.#bus.accepts(address, size) ? this.#bus : this.#pci.host;
+    return bus.write(address, size, Number(value));
+  }
+
+  /** The PCI host bridge, for the inspector and the monitor. */
+  get pci(): PciHost {
+    return this.#pci.host;
   }
 
   /** @throws the crash of an I/O worker: its devices cannot go on */

@@ -1,6 +1,6 @@
 /**
  * The device tree of the board: QEMU's `virt` (hw/riscv/virt.c) in node names, compatible strings, phandles and order,
- * less what the board does not have yet (PCIe, flash, fw_cfg, platform bus), and with the ISA also in the newer
+ * less what the board does not have yet (flash, fw_cfg, platform bus), and with the ISA also in the newer
  * riscv,isa-base and riscv,isa-extensions (Linux Documentation/devicetree/bindings/riscv/extensions.yaml).
  */
 import type { AiaKind } from '../api/machine.ts';
@@ -16,6 +16,15 @@ import {
   IMSIC_IDS,
   IMSIC_M_PHYS,
   IMSIC_S_PHYS,
+  PCIE_ECAM_PHYS,
+  PCIE_ECAM_SIZE,
+  PCIE_HIGH_MMIO_PHYS,
+  PCIE_HIGH_MMIO_SIZE,
+  PCIE_IRQ,
+  PCIE_MMIO_PHYS,
+  PCIE_MMIO_SIZE,
+  PCIE_PIO_PHYS,
+  PCIE_PIO_SIZE,
   PLIC_PHYS,
   PLIC_SIZE,
   PLIC_SOURCES,
@@ -199,6 +208,50 @@ function aiaNodes(harts: number, aia: AiaKind, hideMachineLevel: boolean): FdtNo
   ];
 }
 
+// PCI bus binding (IEEE 1275): the first cell of an address.
+const PCI_SPACE_IO = 0x100_0000;
+const PCI_SPACE_MEM32 = 0x200_0000;
+const PCI_SPACE_MEM64 = 0x300_0000;
+/** Shift of the slot in it. */
+const PCI_SLOT_SHIFT = 11;
+const PCI_LINES = 4;
+
+function pciNode(parents: InterruptParents): FdtNode {
+  // INTA to INTD of a slot, swizzled: the map repeats every four slots.
+  const lines = Array.from({ length: PCI_LINES }, (_, line) => line);
+  const map = lines.flatMap((slot) =>
+    lines.flatMap((pin) => [
+      ...[slot << PCI_SLOT_SHIFT, 0, 0, pin + 1, parents.wired],
+      ...parents.cells(PCIE_IRQ + ((slot + pin) % PCI_LINES)),
+    ]),
+  );
+  const range = (space: number, bus: number, address: number, size: number): number[] => [
+    space,
+    ...cells64(bus),
+    ...cells64(address),
+    ...cells64(size),
+  ];
+  return fdtNode(`pci@${hex(PCIE_ECAM_PHYS)}`, {
+    'interrupt-map-mask': [(PCI_LINES - 1) << PCI_SLOT_SHIFT, 0, 0, 7],
+    'interrupt-map': map,
+    ranges: [
+      ...range(PCI_SPACE_IO, 0, PCIE_PIO_PHYS, PCIE_PIO_SIZE),
+      ...range(PCI_SPACE_MEM32, PCIE_MMIO_PHYS, PCIE_MMIO_PHYS, PCIE_MMIO_SIZE),
+      ...range(PCI_SPACE_MEM64, PCIE_HIGH_MMIO_PHYS, PCIE_HIGH_MMIO_PHYS, PCIE_HIGH_MMIO_SIZE),
+    ],
+    reg: [...cells64(PCIE_ECAM_PHYS), ...cells64(PCIE_ECAM_SIZE)],
+    ...(parents.msi !== null && { 'msi-parent': [parents.msi] }),
+    'dma-coherent': true,
+    'bus-range': [0, 0xff],
+    'linux,pci-domain': [0],
+    device_type: 'pci',
+    compatible: 'pci-host-ecam-generic',
+    '#size-cells': [2],
+    '#interrupt-cells': [1],
+    '#address-cells': [3],
+  });
+}
+
 /** The board's tree as nodes. */
 export function virtTree(options: VirtFdtOptions): FdtNode {
   const { harts, aia = 'none' } = options;
@@ -248,6 +301,8 @@ export function virtTree(options: VirtFdtOptions): FdtNode {
     ],
   );
 
+  const pci = pciNode(parents);
+
   // Slots from the last to the first, as QEMU: a guest that numbers disks in tree order meets the last slot first.
   const virtio = Array.from({ length: VIRTIO_SLOTS }, (_, n) => VIRTIO_SLOTS - 1 - n).map((slot) =>
     device(
@@ -272,6 +327,7 @@ export function virtTree(options: VirtFdtOptions): FdtNode {
       phandle: [test],
       compatible: ['sifive,test1', 'sifive,test0', 'syscon'],
     }),
+    pci,
     ...virtio,
     ...('plic' in phandles
       ? [plicNode(harts, phandles.plic)]

@@ -9,13 +9,17 @@ import {
   MBOX_DONE, MBOX_IDLE, MBOX_REQUEST,
 } from '../worker/layout';
 import {
-  CLINT_PHYS, CLINT_SIZE, MROM_PHYS, RTC_PHYS, RTC_SIZE, TEST_PHYS, TEST_SIZE, UART_PHYS,
+  CLINT_PHYS, CLINT_SIZE, MROM_PHYS, PCIE_ECAM_PHYS, PCIE_ECAM_SIZE, PCIE_HIGH_MMIO_PHYS, PCIE_HIGH_MMIO_SIZE,
+  PCIE_MMIO_PHYS, PCIE_MMIO_SIZE, PCIE_PIO_PHYS, PCIE_PIO_SIZE, RTC_PHYS, RTC_SIZE, TEST_PHYS, TEST_SIZE, UART_PHYS,
   UART_SIZE, VIRTIO_PHYS, VIRTIO_SLOT_SIZE,
 } from '../machine/virt-map';
 import { callControl } from '../cpu/hart.as';
 import { aclintAccepts, aclintRead, aclintWrite } from '../irqchip/aclint.as';
 import { irqchipAccepts, irqchipRead, irqchipWrite } from '../irqchip/irqchip.as';
 import { uartRead, uartWrite } from '../devices/uart16550.as';
+import {
+  pciHotMemoryRead, pciHotMemoryWrite, pciHotPortRead, pciHotPortWrite,
+} from '../virtio/transport/pci-hot.as';
 import { NOT_HOT, virtioHotRead, virtioHotWrite } from '../virtio/transport/mmio-hot.as';
 
 /** After mmioRead and mmioWrite: 1 if the access must raise an access fault, else 0. */
@@ -26,7 +30,7 @@ const ANSWER_CHECK_NS: i64 = 100000000;
 
 const WORD: u64 = 0xffffffff;
 
-/** Everything below RAM is below 4 GiB, so offsets are u32. False: `pa` is not in the region. */
+/** All but PCI's upper window is below 4 GiB, so offsets are u32. False: `pa` is not in the region. */
 // @ts-ignore: decorator
 @inline
 function within(pa: u64, base: u64, size: u64): bool {
@@ -119,6 +123,42 @@ function virtioWrite(block: usize, pa: u64, size: i32, value: u64): void {
   askControl(block, pa, size, 1, value);
 }
 
+// @ts-ignore: decorator
+@inline
+function inPciMemory(pa: u64): bool {
+  return within(pa, PCIE_MMIO_PHYS, PCIE_MMIO_SIZE) || within(pa, PCIE_HIGH_MMIO_PHYS, PCIE_HIGH_MMIO_SIZE);
+}
+
+/** Whether `pa` is configuration space or a window of the PCI host bridge: all of it answers. */
+function inPci(pa: u64): bool {
+  return inPciMemory(pa) || within(pa, PCIE_ECAM_PHYS, PCIE_ECAM_SIZE) || within(pa, PCIE_PIO_PHYS, PCIE_PIO_SIZE);
+}
+
+function pciRead(block: usize, pa: u64, size: i32): u64 {
+  if (size == 8) {
+    const low = pciRead(block, pa, 4);
+    return mmioFault != 0 ? 0 : low | (pciRead(block, pa + 4, 4) << 32);
+  }
+  let value = NOT_HOT;
+  if (inPciMemory(pa)) value = pciHotMemoryRead(pa, size);
+  else if (within(pa, PCIE_PIO_PHYS, PCIE_PIO_SIZE)) value = pciHotPortRead(pa, size);
+  return value != NOT_HOT ? value : askControl(block, pa, size, 0, 0);
+}
+
+function pciWrite(block: usize, pa: u64, size: i32, value: u64): void {
+  if (size == 8) {
+    pciWrite(block, pa, 4, value & WORD);
+    if (mmioFault == 0) pciWrite(block, pa + 4, 4, value >> 32);
+    return;
+  }
+  if (inPciMemory(pa)) {
+    if (pciHotMemoryWrite(pa, size, <u32>value)) return;
+  } else if (within(pa, PCIE_PIO_PHYS, PCIE_PIO_SIZE)) {
+    if (pciHotPortWrite(pa, size, <u32>value)) return;
+  }
+  askControl(block, pa, size, 1, value);
+}
+
 /**
  * Reads `size` (1, 2, 4, 8) bytes at guest physical `pa`, zero-extended, on behalf of the hart whose block is `block`.
  * `pa` is not in RAM. Look at mmioFault afterwards.
@@ -135,6 +175,7 @@ export function mmioRead(block: usize, pa: u64, size: i32): u64 {
     return aclintAccepts(offset, size) ? aclintRead(offset, size) : fault();
   }
   if (within(pa, MROM_PHYS, MROM_SIZE)) return romRead(<usize>(pa - MROM_PHYS), size);
+  if (inPci(pa)) return pciRead(block, pa, size);
   return controlAccepts(pa, size) ? askControl(block, pa, size, 0, 0) : fault();
 }
 
@@ -160,6 +201,8 @@ export function mmioWrite(block: usize, pa: u64, size: i32, value: u64): void {
     else fault();
   } else if (within(pa, MROM_PHYS, MROM_SIZE)) {
     // Writes to the mask ROM go nowhere, as in QEMU.
+  } else if (inPci(pa)) {
+    pciWrite(block, pa, size, value);
   } else if (controlAccepts(pa, size)) {
     askControl(block, pa, size, 1, value);
   } else {

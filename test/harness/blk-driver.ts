@@ -11,7 +11,7 @@ import {
   VIRTIO_BLK_T_WRITE_ZEROES,
 } from '../../core/virtio/spec/blk.ts';
 import type { GuestAllocator } from './guest.ts';
-import type { MockDriver } from './mock-driver.ts';
+import type { VirtioDriver } from './virtio-driver.ts';
 import type { Buffer } from './mock-queue.ts';
 
 export interface BlkAnswer {
@@ -31,10 +31,10 @@ export interface Prepared {
 export const UNTOUCHED = 0xee;
 
 export class BlkDriver {
-  readonly driver: MockDriver;
+  readonly driver: VirtioDriver;
   readonly #allocator: GuestAllocator;
 
-  constructor(driver: MockDriver, allocator: GuestAllocator) {
+  constructor(driver: VirtioDriver, allocator: GuestAllocator) {
     this.driver = driver;
     this.#allocator = allocator;
   }

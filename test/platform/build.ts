@@ -39,6 +39,7 @@ const PAGE = 0x10000;
 const RAM_SIZE = 16 * 2 ** 20;
 
 const ENTRY = `
+export { intxSetLevel } from '../../core/pci/intx.as';
 export { mmioRead, mmioWrite, mmioFault } from '../../core/memory/mmio.as';
 export { plicRead, plicWrite, plicReset, plicSetLevel, plicFollow } from '../../core/irqchip/plic.as';
 export { aplicRead, aplicWrite } from '../../core/irqchip/aplic.as';
@@ -65,6 +66,7 @@ export interface Platform {
   plicWrite(offset: number, value: number): void;
   plicReset(): void;
   plicSetLevel(irq: number, level: number): void;
+  intxSetLevel(irq: number, level: number): void;
   plicFollow(irq: number, word: number): void;
   aplicRead(domain: number, offset: number): number;
   aplicWrite(domain: number, offset: number, value: number): void;

@@ -3,6 +3,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   CLINT_PHYS,
   MROM_PHYS,
+  PCIE_ECAM_PHYS,
+  PCIE_HIGH_MMIO_PHYS,
+  PCIE_IRQ,
+  PCIE_PIO_PHYS,
   PLIC_PHYS,
   RTC_PHYS,
   TEST_PHYS,
@@ -31,12 +35,22 @@ import {
   VQ_CONFIG_GENERATION,
   VQ_DOORBELL,
   VQ_DOORBELL_IOTHREAD,
+  VQ_INTX_GATE,
   VQ_IRQ,
   VQ_ISR,
   VQ_NOTIFY_DATA,
   VQ_NUM_QUEUES,
   VQ_PRESENT,
 } from '../../core/worker/layout.ts';
+import { INTX_INPUT, INTX_LINE_INPUTS } from '../../core/pci/intx.ts';
+import {
+  LEGACY_ISR,
+  LEGACY_QUEUE_NOTIFY,
+  PCI_ISR_OFFSET,
+  PCI_NOTIFY_MULTIPLIER,
+  PCI_NOTIFY_OFFSET,
+} from '../../core/virtio/transport/pci-layout.ts';
+import { PciMap } from '../../core/virtio/transport/pci-map.ts';
 import { Board, compilePlatform } from './build.ts';
 
 const QUEUE_NOTIFY = 0x50;
@@ -113,15 +127,15 @@ function request(): { write: number; size: number; pa: bigint; value: bigint } {
 
 describe('the address map', () => {
   it('has access faults where nothing is', () => {
-    for (const pa of [0, 0xfff, 0x10000, 0xff000, 0x102000, 0x2010000, 0x3000000, 0x4000000, 0xbfffffc, 0xc600000]) {
+    for (const pa of [0, 0xfff, 0x10000, 0xff000, 0x102000, 0x2010000, 0x3010000, 0x4000000, 0xbfffffc, 0xc600000]) {
       expect(read(pa, 4), pa.toString(16)).toBeUndefined();
       expect(write(pa, 4, 0n), pa.toString(16)).toBe(false);
     }
-    for (const pa of [UART_PHYS + 8, VIRTIO_PHYS + 0x8000, 0x10100000, 0x20000000, 0x30000000, 0x7ffffff8]) {
+    for (const pa of [UART_PHYS + 8, VIRTIO_PHYS + 0x8000, 0x10100000, 0x20000000, 0x2ffffff8]) {
       expect(read(pa, 8), pa.toString(16)).toBeUndefined();
       expect(write(pa, 8, 0n), pa.toString(16)).toBe(false);
     }
-    for (const pa of [2n ** 32n, 2n ** 63n, 2n ** 64n - 8n, 2n ** 32n + BigInt(UART_PHYS)]) {
+    for (const pa of [2n ** 32n, 2n ** 34n - 8n, 2n ** 35n, 2n ** 63n, 2n ** 64n - 8n, 2n ** 32n + BigInt(UART_PHYS)]) {
       board.platform.mmioRead(board.hart(0), pa, 8);
       expect(board.platform.mmioFault.value, pa.toString(16)).toBe(1);
     }
@@ -268,5 +282,87 @@ describe('virtio-mmio in the hart', () => {
       expect(request()).toMatchObject({ pa: BigInt(registers + offset), size });
     }
     expect(read(VIRTIO_PHYS + INTERRUPT_STATUS, 4)).toBe(BigInt(VIRTIO_PHYS + INTERRUPT_STATUS));
+  });
+});
+
+describe('virtio-pci in the hart', () => {
+  const SLOT = 9;
+  const LINE = 1;
+  const INPUT = INTX_INPUT + LINE * INTX_LINE_INPUTS + SLOT;
+  const base = VIRTIO_BASE + SLOT * VIRTIO_STRIDE;
+  const IOTHREAD = IOTHREAD_BASE + 64;
+  const MODERN = PCIE_HIGH_MMIO_PHYS + 0x8000;
+  const LEGACY = PCIE_PIO_PHYS + 0x40;
+  const pending = (): number => board.platform.plicRead(0x1004) & (1 << (PCIE_IRQ + LINE - 32));
+
+  beforeEach(() => {
+    board.setWord(base + VQ_IRQ, INPUT);
+    board.setWord(base + VQ_NUM_QUEUES, 3);
+    board.setWord(base + VQ_INTX_GATE, 1);
+    board.setWord(base + VQ_DOORBELL_IOTHREAD + 8, IOTHREAD);
+    new PciMap(board.memory).set(SLOT, { modern: MODERN, legacy: LEGACY });
+  });
+
+  it('rings the doorbell that the address names, with its data, and the I/O worker', () => {
+    expect(write(MODERN + PCI_NOTIFY_OFFSET + 2 * PCI_NOTIFY_MULTIPLIER, 4, 0xabcd_0002n)).toBe(true);
+    expect(board.word(base + VQ_DOORBELL + 8)).toBe(1);
+    expect(board.word(base + VQ_NOTIFY_DATA + 8) >>> 0).toBe(0xabcd_0002);
+    expect(board.word(IOTHREAD + IOT_WAKE)).toBe(1);
+    write(MODERN + PCI_NOTIFY_OFFSET, 2, 2n);
+    expect([board.word(base + VQ_DOORBELL), board.word(base + VQ_DOORBELL + 8)]).toEqual([1, 1]);
+    write(LEGACY + LEGACY_QUEUE_NOTIFY, 2, 2n);
+    expect(board.word(base + VQ_DOORBELL + 8)).toBe(2);
+    // Queues that there are not.
+    write(MODERN + PCI_NOTIFY_OFFSET + 3 * PCI_NOTIFY_MULTIPLIER, 2, 0n);
+    write(LEGACY + LEGACY_QUEUE_NOTIFY, 2, 0xffffn);
+    expect(board.word(base + VQ_DOORBELL + 12)).toBe(0);
+  });
+
+  it.each([
+    ['memory', MODERN + PCI_ISR_OFFSET],
+    ['an I/O port', LEGACY + LEGACY_ISR],
+  ])('reads and clears ISR status in %s, and lowers INTx with it', (_what, address) => {
+    board.setWord(base + VQ_ISR, 3);
+    board.platform.intxSetLevel(INPUT, 1);
+    expect(pending()).not.toBe(0);
+    board.platform.plicWrite((PCIE_IRQ + LINE) * 4, 1);
+    board.platform.plicWrite(0x2004, 1 << (PCIE_IRQ + LINE - 32));
+    expect(board.platform.plicRead(0x200004)).toBe(PCIE_IRQ + LINE);
+    expect([read(address, 1), board.word(base + VQ_ISR), read(address, 1)]).toEqual([3n, 0, 0n]);
+    board.platform.plicWrite(0x200004, PCIE_IRQ + LINE);
+    expect(pending()).toBe(0);
+  });
+
+  it('shares a line among inputs', () => {
+    const other = INPUT + 64;
+    board.platform.intxSetLevel(INPUT, 1);
+    board.platform.intxSetLevel(other, 1);
+    board.platform.plicWrite((PCIE_IRQ + LINE) * 4, 1);
+    board.platform.plicWrite(0x2004, 1 << (PCIE_IRQ + LINE - 32));
+    const serve = (): void => board.platform.plicWrite(0x200004, board.platform.plicRead(0x200004));
+    board.platform.intxSetLevel(INPUT, 0);
+    serve();
+    expect(pending()).not.toBe(0);
+    board.platform.intxSetLevel(other, 0);
+    serve();
+    expect(pending()).toBe(0);
+    board.platform.intxSetLevel(INTX_INPUT - 1, 1);
+    board.platform.intxSetLevel(INTX_INPUT + 4 * INTX_LINE_INPUTS, 1);
+  });
+
+  it('leaves the rest, and all that is nowhere, to the control thread', async () => {
+    await startControl();
+    const asked = (address: number, size: number): void => {
+      expect(read(address, size)).toBe(BigInt.asUintN(8 * size, BigInt(address)));
+      expect(request()).toMatchObject({ pa: BigInt(address), size });
+    };
+    for (const address of [MODERN, MODERN + PCI_NOTIFY_OFFSET, MODERN + 0x4000, LEGACY, PCIE_ECAM_PHYS])
+      asked(address, 4);
+    asked(MODERN + PCI_ISR_OFFSET, 4);
+    new PciMap(board.memory).clear(SLOT);
+    asked(MODERN + PCI_ISR_OFFSET, 1);
+    asked(LEGACY + LEGACY_ISR, 1);
+    write(MODERN + PCI_NOTIFY_OFFSET, 2, 1n);
+    expect(request()).toMatchObject({ write: 1, pa: BigInt(MODERN + PCI_NOTIFY_OFFSET) });
   });
 });

@@ -37,7 +37,7 @@ import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, hasFeature } from '../../co
 import { BlkDriver, UNTOUCHED, range } from '../harness/blk-driver.ts';
 import { FakeDisk } from '../harness/fake-disk.ts';
 import { HOST } from '../harness/guest.ts';
-import type { InitOptions } from '../harness/mock-driver.ts';
+import type { InitOptions } from '../harness/virtio-driver.ts';
 import { VirtioBench } from '../harness/virtio-bench.ts';
 
 type Tail<T extends unknown[]> = T extends [unknown, ...infer Rest] ? Rest : never;

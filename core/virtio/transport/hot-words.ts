@@ -53,10 +53,12 @@ export class HotWords {
     return this.#load(VQ_DOORBELL + 4 * queue);
   }
 
-  /** QueueNotify, as a hart does it (mmio-hot.as.ts). */
-  notify(value: number): void {
-    // With VIRTIO_F_NOTIFICATION_DATA the upper half is the position in the ring.
-    const queue = value & 0xffff;
+  /**
+   * Notifies a queue, as a hart does it (mmio-hot.as.ts).
+   *
+   * @param value what the driver wrote; with VIRTIO_F_NOTIFICATION_DATA the upper half is the position in the ring
+   */
+  notify(value: number, queue = value & 0xffff): void {
     if (queue >= this.#load(VQ_NUM_QUEUES)) return;
     this.#store(VQ_NOTIFY_DATA + 4 * queue, value | 0);
     Atomics.add(this.#memory, this.#word(VQ_DOORBELL + 4 * queue), 1);

@@ -39,7 +39,8 @@ export function virtioHotWrite(slot: i32, offset: u32, value: u32): bool {
   const base = slotBase(slot);
   if (load<i32>(base + VQ_PRESENT) == 0) return false;
   if (offset == QUEUE_NOTIFY) {
-    ringDoorbell(base, value);
+    // With NOTIFICATION_DATA the upper half is the position in the ring.
+    ringDoorbell(base, value & 0xffff, value);
     return true;
   }
   if (offset == INTERRUPT_ACK) {
@@ -50,9 +51,8 @@ export function virtioHotWrite(slot: i32, offset: u32, value: u32): bool {
   return false;
 }
 
-/** QueueNotify: the low 16 bits are the queue's index, also with NOTIFICATION_DATA. */
-function ringDoorbell(base: usize, value: u32): void {
-  const queue = value & 0xffff;
+/** Notifies a queue of the slot whose words are at `base`; `value` is what the driver wrote. */
+export function ringDoorbell(base: usize, queue: u32, value: u32): void {
   if (queue >= min<u32>(load<u32>(base + VQ_NUM_QUEUES), MAX_QUEUES)) return;
   const word: usize = queue << 2;
   atomic.store<u32>(base + VQ_NOTIFY_DATA + word, value);

@@ -1,6 +1,13 @@
 /** How a virtio-pci device interrupts: by the MSI-X vector of the queue, or by INTx and ISR status (virtio 1.3, 4.1.5). */
 import { MsixVectors } from '../../pci/msix-vectors.ts';
-import { VIRTIO_BASE, VIRTIO_STRIDE, VQ_CONFIG_VECTOR, VQ_INTX_GATE, VQ_QUEUE_VECTOR } from '../../worker/layout.ts';
+import {
+  VIRTIO_BASE,
+  VIRTIO_STRIDE,
+  VQ_CONFIG_VECTOR,
+  VQ_INTX_GATE,
+  VQ_ISR,
+  VQ_QUEUE_VECTOR,
+} from '../../worker/layout.ts';
 import { ISR_CONFIG_CHANGE, ISR_USED_BUFFER } from '../spec/mmio.ts';
 import { InterruptLine } from './interrupt.ts';
 import type { InterruptSink } from './interrupt.ts';
@@ -40,6 +47,13 @@ export class PciInterrupt extends InterruptLine {
   set intxGate(open: boolean) {
     Atomics.store(this.#words, VQ_INTX_GATE / 4, open ? 1 : 0);
     this.follow();
+  }
+
+  /** Reads ISR status, which clears it. */
+  take(): number {
+    const bits = Atomics.exchange(this.#words, VQ_ISR / 4, 0);
+    if (bits !== 0) this.follow();
+    return bits;
   }
 
   override usedBuffer(queue: number): void {

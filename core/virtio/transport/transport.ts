@@ -105,8 +105,12 @@ export abstract class VirtioTransport implements DeviceHost {
 
   /** Bits of device and transport, as the driver's interface shows them. */
   get offered(): bigint {
+    return this.offeredTo(this.legacy);
+  }
+
+  protected offeredTo(legacy: boolean): bigint {
     const { features } = this.device;
-    if (this.legacy) return (features | (this.#ringFeatures & LEGACY_RING_FEATURES)) & LEGACY_WORD;
+    if (legacy) return (features | (this.#ringFeatures & LEGACY_RING_FEATURES)) & LEGACY_WORD;
     return features | (this.#ringFeatures & MODERN_RING_FEATURES);
   }
 
@@ -140,7 +144,12 @@ export abstract class VirtioTransport implements DeviceHost {
 
   /** 32 of the features that are offered; 0 for words that there are not. */
   protected deviceFeatureWord(word: number): number {
-    return featureWord(this.offered, word);
+    return this.featureWordTo(this.legacy, word);
+  }
+
+  /** The same as one of the interfaces shows them. */
+  protected featureWordTo(legacy: boolean, word: number): number {
+    return featureWord(this.offeredTo(legacy), word);
   }
 
   protected driverFeatureWord(word: number): number {
