@@ -24,12 +24,15 @@ import type { QomObject } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
 import type { IoErrorEvent } from '../virtio/backend/backend.ts';
 import { BalloonDevice } from '../virtio/balloon/device.ts';
+import { NetDevice } from '../virtio/net/device.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
+import { NET_CONFIG_MAC } from '../virtio/spec/net.ts';
 import type { IoThreadHandle } from '../worker/iothread-handle.ts';
 import * as L from '../worker/layout.ts';
 import type { ControlPage } from './control-page.ts';
 import { hartRegisters } from './hart-registers.ts';
 import { busTree, machineAddressSpaces } from './monitor-board.ts';
+import { pciBusInfos } from './monitor-pci.ts';
 import { qomView } from './monitor-qom.ts';
 import { virtioInfos } from './monitor-virtio.ts';
 import type { BackendKind, DeviceDeleted, DeviceInput, PropertyInputs } from './object-model.ts';
@@ -239,7 +242,7 @@ export class MachineMonitorTarget implements MonitorTarget {
   }
 
   get pci(): MonitorTarget['pci'] {
-    return null;
+    return pciBusInfos(this.#machine.qom);
   }
 
   get busTree(): MonitorTarget['busTree'] {
@@ -305,7 +308,8 @@ export class MachineMonitorTarget implements MonitorTarget {
       const nic = object.id === null && object.name === 'virtio-backend' ? (object.parent ?? object) : object;
       const backend = netdevs.get(object.value<string | null>('netdev') ?? '');
       if (backend !== undefined) taken.add(backend.id!);
-      const mac = object.type.properties.has('mac') ? String(object.value('mac') ?? '') : '';
+      const device = virtioInstance(object)?.device;
+      const mac = device instanceof NetDevice ? macText(device.config.get(NET_CONFIG_MAC)) : '';
       shown.push({
         name: nic.id ?? nic.name,
         description: `index=0,type=nic,model=${nic.type.name}${mac === '' ? '' : `,macaddr=${mac}`}`,
@@ -401,10 +405,10 @@ export class MachineMonitorTarget implements MonitorTarget {
   }
 
   async setLink(name: string, up: boolean): Promise<void> {
-    const device = this.#machine.qom.find(`/machine/peripheral/${name}`);
-    const target = device?.forward ?? device;
-    if (!target?.realized || !target.list().some((property) => property.name === 'link')) throw deviceNotFound(name);
-    target.set('link', up);
+    const object = this.#machine.qom.find(`/machine/peripheral/${name}`);
+    const device = object === null ? undefined : virtioInstance(object)?.device;
+    if (!(device instanceof NetDevice)) throw deviceNotFound(name);
+    device.setLink(up);
   }
 
   readonly trace: MonitorTarget['trace'] = { events: [], set: () => {} };
@@ -427,6 +431,12 @@ function shutdownCause({ reason }: MachineExit, byMonitor: boolean): EventData<'
     case 'host-quit':
       return { guest: false, reason: byMonitor ? 'host-qmp-quit' : 'host-ui' };
   }
+}
+
+/** From a configuration field: the first byte is the lowest. */
+function macText(mac: number | bigint): string {
+  const bytes = Array.from({ length: 6 }, (_, i) => (BigInt(mac) >> BigInt(8 * i)) & 0xffn);
+  return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':');
 }
 
 /** Bytes that a file takes on its disk; 0 when that cannot be told. */

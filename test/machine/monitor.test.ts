@@ -25,7 +25,11 @@ async function boot(): Promise<{ guest: Running; qmp: TextClient; hmp: TextClien
   const guest = await Running.boot(debian.files, {
     harts: 2,
     drives: [{ id: 'hd0', file }],
-    devices: [{ driver: 'virtio-balloon-device', id: 'balloon0' }],
+    netdevs: [{ type: 'hubport', id: 'net0', hubid: 0 }],
+    devices: [
+      { driver: 'virtio-balloon-device', id: 'balloon0' },
+      { driver: 'virtio-net-device', id: 'nic0', netdev: 'net0' },
+    ],
   });
   const monitor = new Monitor({ target: guest.machine.monitor('debian'), version: { ringside: '0.0.0' } });
   const at = (name: string) => ({ kind: 'unix' as const, path: join(folder, name) });
@@ -109,6 +113,18 @@ describe('the monitor of a booted guest', () => {
     expect(await execute(qmp, 'balloon', { value: 384 * MIB })).toEqual({});
     await qmp.until(/"BALLOON_CHANGE", "data": \{"actual": 402653184\}\}\r\n/);
     expect(await ask(hmp, 'info balloon')).toBe('balloon: actual=384\n');
+
+    // The cable.
+    await shell.ok('modprobe virtio_net; ip link set eth0 up');
+    const carrier = (): Promise<string> => shell.ok('sleep 0.2; cat /sys/class/net/eth0/carrier');
+    await expect.poll(carrier).toBe('1');
+    expect(await ask(hmp, 'set_link nic0 off')).toBe('');
+    await expect.poll(carrier).toBe('0');
+    expect(await ask(hmp, 'set_link nic0 on')).toBe('');
+    await expect.poll(carrier).toBe('1');
+    expect(await ask(hmp, 'info network')).toMatch(
+      /^nic0: index=0,type=nic,model=virtio-net-device,macaddr=[0-9a-f:]{17}\n \\ net0: index=0,type=hubport\n$/,
+    );
 
     // Objects.
     expect(await execute(qmp, 'object-add', { 'qom-type': 'iothread', id: 'io1' })).toEqual({});

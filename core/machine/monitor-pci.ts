@@ -1,0 +1,103 @@
+/** PCI buses as the monitor shows them: read from configuration space, where the guest has set things up. */
+import type { PciBridgeInfo, PciBusInfo, PciDeviceInfo, PciRegionInfo } from '../monitor/target.ts';
+import * as pci from '../pci/spec.ts';
+import type { ObjectTree } from '../qom/tree.ts';
+
+/** What is used of a function. */
+export interface ShownFunction {
+  readonly name: string;
+  readonly slot: number;
+  readonly function: number;
+  /** 1 is INTA; 0: none. */
+  readonly pin: number;
+  readonly config: { read(offset: number, size: number): number };
+  readonly bars: readonly {
+    readonly index: number;
+    readonly kind: string;
+    readonly size: number;
+    readonly prefetch?: boolean;
+    /** null: not mapped. */
+    readonly address: number | null;
+  }[];
+  readonly bridge: { readonly bus: ShownBus } | null;
+}
+
+export interface ShownBus {
+  readonly functions: readonly ShownFunction[];
+}
+
+/** The type of the object whose instance is the host bridge. */
+const HOST_BRIDGE = 'gpex-pcihost';
+const UNMAPPED = 2n ** 64n - 1n;
+/** Granularity of a bridge's windows (PCI-to-PCI Bridge 1.2, 3.2.5). */
+const IO_WINDOW = 0x1000n;
+const MEMORY_WINDOW = 0x10_0000n;
+/** Bits of a window's register that are address. */
+const IO_BITS = 0xf0;
+const MEMORY_BITS = 0xfff0;
+
+/** null: the machine has no PCI. */
+export function pciBusInfos(tree: ObjectTree): PciBusInfo[] | null {
+  for (const object of tree.root.walk()) {
+    if (object.type.name !== HOST_BRIDGE || object.instance === null) continue;
+    const { root } = object.instance as { root: ShownBus };
+    return [{ bus: 0, devices: pciDevices(root, 0) }];
+  }
+  return null;
+}
+
+export function pciDevices(bus: ShownBus, number: number): PciDeviceInfo[] {
+  return bus.functions.map((one) => {
+    const read = (offset: number, size: number): number => one.config.read(offset, size);
+    const isBridge =
+      (read(pci.PCI_HEADER_TYPE, 1) & ~pci.PCI_HEADER_TYPE_MULTI_FUNCTION) === pci.PCI_HEADER_TYPE_BRIDGE;
+    return {
+      bus: number,
+      slot: one.slot,
+      function: one.function,
+      classCode: read(pci.PCI_CLASS_DEVICE, 2),
+      vendor: read(pci.PCI_VENDOR_ID, 2),
+      device: read(pci.PCI_DEVICE_ID, 2),
+      subsystemVendor: isBridge ? null : read(pci.PCI_SUBSYSTEM_VENDOR_ID, 2),
+      subsystem: isBridge ? null : read(pci.PCI_SUBSYSTEM_ID, 2),
+      irq: one.pin === 0 ? null : read(pci.PCI_INTERRUPT_LINE, 1),
+      irqPin: one.pin,
+      qdevId: one.name,
+      regions: one.bars.map(region),
+      bridge: one.bridge === null ? null : bridgeInfo(one, one.bridge.bus),
+    };
+  });
+}
+
+function region({ index, kind, size, prefetch, address }: ShownFunction['bars'][number]): PciRegionInfo {
+  return {
+    bar: index,
+    type: kind === 'io' ? 'io' : 'memory',
+    address: address === null ? UNMAPPED : BigInt(address),
+    size: BigInt(size),
+    prefetch: prefetch ?? false,
+    mem64: kind === 'mem64',
+  };
+}
+
+function bridgeInfo({ config }: ShownFunction, behind: ShownBus): PciBridgeInfo {
+  const read = (offset: number, size: number): bigint => BigInt(config.read(offset, size));
+  const secondary = config.read(pci.PCI_SECONDARY_BUS, 1);
+  const io = (low: number, high: number): bigint => ((read(low, 1) & BigInt(IO_BITS)) << 8n) | (read(high, 2) << 16n);
+  const memory = (low: number): bigint => (read(low, 2) & BigInt(MEMORY_BITS)) << 16n;
+  return {
+    primary: config.read(pci.PCI_PRIMARY_BUS, 1),
+    secondary,
+    subordinate: config.read(pci.PCI_SUBORDINATE_BUS, 1),
+    io: {
+      base: io(pci.PCI_IO_BASE, pci.PCI_IO_BASE_UPPER16),
+      limit: io(pci.PCI_IO_LIMIT, pci.PCI_IO_LIMIT_UPPER16) | (IO_WINDOW - 1n),
+    },
+    memory: { base: memory(pci.PCI_MEMORY_BASE), limit: memory(pci.PCI_MEMORY_LIMIT) | (MEMORY_WINDOW - 1n) },
+    prefetchable: {
+      base: memory(pci.PCI_PREF_MEMORY_BASE) | (read(pci.PCI_PREF_BASE_UPPER32, 4) << 32n),
+      limit: memory(pci.PCI_PREF_MEMORY_LIMIT) | (read(pci.PCI_PREF_LIMIT_UPPER32, 4) << 32n) | (MEMORY_WINDOW - 1n),
+    },
+    devices: pciDevices(behind, secondary),
+  };
+}
