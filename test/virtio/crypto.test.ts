@@ -165,6 +165,16 @@ describe('virtio-crypto', () => {
     expect((await verify(digest)).status).toBe(OK);
     expect((await verify(bytes(20))).status).toBe(spec.VIRTIO_CRYPTO_KEY_REJECTED);
     expect((await verify(digest.subarray(1))).status).toBe(spec.VIRTIO_CRYPTO_KEY_REJECTED);
+    const long = Buffer.concat([
+      Buffer.from('3082040d0282040100', 'hex'),
+      bytes(1024),
+      Buffer.from('0203010001', 'hex'),
+    ]);
+    long.writeUInt16BE(long.length - 4, 2);
+    long.writeUInt16BE(1025, 6);
+    expect((await crypto.createSession(0x404, [1, 1, long.length, 0, 0], long)).status).toBe(
+      spec.VIRTIO_CRYPTO_NOTSUPP,
+    );
     const bad = await crypto.createSession(0x404, [1, 1, 50, 0, 0], bytes(50));
     expect(bad.status).toBe(spec.VIRTIO_CRYPTO_ERR);
   });

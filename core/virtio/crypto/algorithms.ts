@@ -54,6 +54,8 @@ const DIGEST_INFO = new Map([
   [spec.VIRTIO_CRYPTO_RSA_SHA384, '3041300d060960864801650304020205000430'],
   [spec.VIRTIO_CRYPTO_RSA_SHA512, '3051300d060960864801650304020305000440'],
 ]);
+/** Longer keys would keep the worker from its other devices. */
+const RSA_BITS_MAX = 4096;
 const TAG_BYTES = [4, 8, 12, 13, 14, 15, 16];
 
 const ciphers = new Set(getCiphers());
@@ -208,6 +210,7 @@ export function rsaSession(key: Uint8Array, keyType: number, padding: number, ha
     return isPrivate ? createPrivateKey(input) : createPublicKey(input);
   });
   const bits = object.asymmetricKeyDetails?.modulusLength ?? 0;
+  if (bits > RSA_BITS_MAX) throw new CryptoFailure(spec.VIRTIO_CRYPTO_NOTSUPP, `an RSA key of ${bits} bits`);
   return {
     service: 'akcipher',
     key: object,
