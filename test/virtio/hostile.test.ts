@@ -11,10 +11,13 @@ import { ConsoleDevice } from '../../core/virtio/console/device.ts';
 import type { VirtioDevice } from '../../core/virtio/device.ts';
 import { CHAIN_MAX } from '../../core/virtio/queue/descriptor-chain.ts';
 import { QueueFault } from '../../core/virtio/queue/queue-fault.ts';
+import { createRunningQueue } from '../../core/virtio/queue/create-queue.ts';
+import { startPosition } from '../../core/virtio/queue/running-queue.ts';
 import { SplitQueue } from '../../core/virtio/queue/split-queue.ts';
 import { RngDevice } from '../../core/virtio/rng/device.ts';
 import { VIRTIO_BLK_S_OK } from '../../core/virtio/spec/blk.ts';
 import { MMIO_CONFIG, MMIO_SIZE, MMIO_STATUS } from '../../core/virtio/spec/mmio.ts';
+import { PVIRTQ_DESC_F_AVAIL } from '../../core/virtio/spec/packed-ring.ts';
 import {
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
@@ -254,6 +257,75 @@ describe('a split queue', () => {
         queue.flush();
         taken++;
         idx++;
+      } catch (error) {
+        if (!(error instanceof QueueFault)) throw error;
+        refused++;
+      }
+    }
+    Atomics.store(rounds, 0, 1);
+    await worker.terminate();
+    expect(taken).toBeGreaterThan(100);
+    expect(refused).toBeGreaterThan(100);
+  });
+});
+
+describe('a packed queue', () => {
+  it('reads each value once: buffers are inside RAM though descriptors change under its eyes', async () => {
+    allocator.reset();
+    const areas = {
+      descriptorArea: allocator.alloc(2 * VIRTQ_DESC_SIZE),
+      driverArea: allocator.alloc(4),
+      deviceArea: allocator.alloc(4),
+    };
+    const table = allocator.alloc(2 * VIRTQ_DESC_SIZE);
+    const idAndFlags = (flags: number) => (7 | ((flags | PVIRTQ_DESC_F_AVAIL) << 16)) >>> 0;
+    const word = (at: number, ...values: number[]) => ({ address: at, values });
+    const control = new SharedArrayBuffer(8);
+    const data: ScribblerData = {
+      guest: memory.handle,
+      control,
+      words: [
+        word(areas.descriptorArea, RAM_BASE, 0, table, RAM_BASE + RAM - 4),
+        word(areas.descriptorArea + 4, 0, 0, 0, 0, 0xffff_ffff),
+        word(areas.descriptorArea + 8, 16, 0xffff_ffff, 32, 0, 8),
+        word(
+          areas.descriptorArea + 12,
+          idAndFlags(0),
+          idAndFlags(VIRTQ_DESC_F_NEXT),
+          idAndFlags(VIRTQ_DESC_F_INDIRECT),
+          idAndFlags(VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_NEXT),
+          0,
+        ),
+        word(areas.descriptorArea + 16, RAM_BASE, 0x100000),
+        word(areas.descriptorArea + 24, 64, 0x7fff_ffff),
+        word(areas.descriptorArea + 28, idAndFlags(VIRTQ_DESC_F_WRITE), idAndFlags(VIRTQ_DESC_F_NEXT), 0),
+        word(table, RAM_BASE + 4096, 16),
+        word(table + 8, 512, 0xffff_fff0),
+        word(table + 16, RAM_BASE),
+        word(table + 24, 64, 0),
+      ],
+    };
+    const worker = new Worker(new URL('../harness/ring-scribbler.ts', import.meta.url), { workerData: data });
+    const rounds = new Int32Array(control);
+    await until(() => Atomics.load(rounds, 1) > 0);
+    let [taken, refused] = [0, 0];
+    const end = performance.now() + 1000;
+    const features = { packed: true, indirect: true, eventIdx: false, inOrder: false, notifyOnEmpty: false };
+    const queueAt = { index: 0, size: 2, ...areas, ...features, position: startPosition(true), doorbell: 0 };
+    while (performance.now() < end) {
+      const queue = createRunningQueue({ memory, slot: 0, config: queueAt, interrupt: () => {} });
+      try {
+        const chain = queue.pop();
+        if (!chain) continue;
+        for (const part of [chain.readable, chain.writable]) {
+          const ranges = part.ranges();
+          expect(ranges.reduce((sum, { length }) => sum + length, 0)).toBe(part.length);
+          for (const { address, length } of ranges) {
+            if (length === 0 || !memory.contains(address, length)) throw new Error('a buffer outside RAM');
+          }
+        }
+        expect(chain.head).toBe(7);
+        taken++;
       } catch (error) {
         if (!(error instanceof QueueFault)) throw error;
         refused++;
