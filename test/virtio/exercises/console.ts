@@ -41,6 +41,10 @@ export const console: Exercise = {
           expect(Buffer.from(bench.memory.read(address, line.length)).toString()).toBe(line.toString());
         }
       },
+      close() {
+        // Its ring is the next one's too.
+        chardev.onData = null;
+      },
     };
   },
 };
