@@ -101,7 +101,7 @@ export class ObjectModel {
     const container = this.tree.container(CONTAINERS[kind]);
     return inContext(`${kind} ${id}`, async () => {
       checkId(id);
-      if (container.children.has(id)) throw new RingsideError('bad-option', `there is a ${kind} of this id already`);
+      if (container.children.has(id)) throw new RingsideError('bad-option', 'there is one of this id already');
       const object = container.addChild(id, new QomObject(backendType(this.#types, kind, type), id));
       return this.#bringUp(object, properties, this.#backends);
     });

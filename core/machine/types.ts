@@ -12,6 +12,7 @@ import { SERIAL_BUS_TYPES } from '../virtio/console/type.ts';
 import { CRYPTODEV_BUILTIN_TYPE } from '../virtio/crypto/cryptodev-type.ts';
 import { VIRTIO_DEVICE_TYPES } from '../virtio/device-types.ts';
 import { VIRTIO_BASE_TYPES, virtioTypes } from '../virtio/proxy.ts';
+import { RNG_SOURCE_TYPES } from '../virtio/rng/source.ts';
 import { IOTHREAD_TYPE } from '../worker/iothread-type.ts';
 import { BOARD_TYPES } from './board.ts';
 
@@ -22,6 +23,7 @@ const BACKEND_TYPES: readonly TypeInfo[] = [
   PROGRAM_CHARDEV_TYPE,
   FSDEV_LOCAL_TYPE,
   IOTHREAD_TYPE,
+  ...RNG_SOURCE_TYPES,
   MEMORY_BACKEND_FILE_TYPE,
   ...NETDEV_QOM_TYPES,
 ];

@@ -1,8 +1,15 @@
 /** virtio-rng (virtio 1.3, section 5.4). */
+import { appendFileSync, closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 
+import { BASE_TYPES } from '../../core/qom/base-types.ts';
+import { QomObject } from '../../core/qom/object.ts';
+import { TypeRegistry } from '../../core/qom/registry.ts';
 import { RngDevice } from '../../core/virtio/rng/device.ts';
 import type { RngDeviceOptions } from '../../core/virtio/rng/device.ts';
+import { RNG_SOURCE_TYPES } from '../../core/virtio/rng/source.ts';
 import type { MockDriver } from '../harness/mock-driver.ts';
 import { VirtioBench, until } from '../harness/virtio-bench.ts';
 
@@ -99,5 +106,61 @@ describe.each(['modern', 'legacy'] as const)('virtio-rng, %s transport', (versio
     await until(() => bench.bus.snapshot()[0].queues[0].inFlight === 1);
     await driver.reset();
     expect(bench.bus.snapshot()[0].queues[0].inFlight).toBe(0);
+  });
+});
+
+describe('virtio-rng with a source of its own', () => {
+  const bench = benches.modern;
+  const folder = mkdtempSync(join(tmpdir(), 'ringside-rng-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  async function submit(driver: MockDriver, length: number): Promise<Buffer> {
+    const address = bench.allocator.alloc(length);
+    const used = await driver.submit(driver.queues[0], [{ address, length, writable: true }]);
+    return Buffer.from(bench.memory.read(address, used.length));
+  }
+
+  it("gives a file's bytes; at its end it waits for more and says so, once", async () => {
+    const file = join(folder, 'entropy');
+    writeFileSync(file, '0123456789');
+    const fd = openSync(file, 'r');
+    const warnings: string[] = [];
+    const warn = (message: string): void => void warnings.push(message);
+    const device = new RngDevice({ id: 'rng0', source: { kind: 'file', fd }, warn });
+    const driver = await (await bench.attach(device)).init();
+    expect((await submit(driver, 4)).toString()).toBe('0123');
+    expect((await submit(driver, 100)).toString()).toBe('456789');
+    const waiting = submit(driver, 100);
+    await until(() => warnings.length > 0);
+    expect(warnings).toEqual(['its source of entropy gives nothing: it has come to its end']);
+    appendFileSync(file, 'more');
+    expect((await waiting).toString()).toBe('more');
+    expect(warnings.length).toBe(1);
+    closeSync(fd);
+  });
+
+  it('gives what a device of the host has', async () => {
+    const fd = openSync('/dev/urandom', 'r');
+    const device = new RngDevice({ id: 'rng0', source: { kind: 'file', fd } });
+    const driver = await (await bench.attach(device)).init();
+    expect(new Set(await submit(driver, 256)).size).toBeGreaterThan(64);
+    closeSync(fd);
+  });
+
+  it('is opened by -object rng-random, which says what it cannot open', async () => {
+    const [, , random] = RNG_SOURCE_TYPES;
+    const types = new TypeRegistry().register(...BASE_TYPES, ...RNG_SOURCE_TYPES);
+    const realize = async (filename: string): Promise<QomObject> => {
+      const object = new QomObject(types.get(random.name), 'r');
+      object.set('filename', filename);
+      await object.realize(null!);
+      return object;
+    };
+    await expect(realize(join(folder, 'missing'))).rejects.toMatchObject({ kind: 'not-found' });
+    await expect(realize(folder)).rejects.toMatchObject({ kind: 'not-a-file' });
+    const object = await realize('/dev/urandom');
+    const { fd } = object.instance as { fd: number };
+    await object.unrealize(null!);
+    expect(() => closeSync(fd)).toThrow('EBADF');
   });
 });
