@@ -62,8 +62,9 @@ export function pciDevices(bus: ShownBus, number: number): PciDeviceInfo[] {
       subsystem: isBridge ? null : read(pci.PCI_SUBSYSTEM_ID, 2),
       irq: one.pin === 0 ? null : read(pci.PCI_INTERRUPT_LINE, 1),
       irqPin: one.pin,
-      qdevId: one.name,
-      regions: one.bars.map(region),
+      // The board's own functions have names for messages, which are no ids.
+      qdevId: /\s/.test(one.name) ? '' : one.name,
+      regions: one.bars.toSorted((a, b) => a.index - b.index).map(region),
       bridge: one.bridge === null ? null : bridgeInfo(one, one.bridge.bus),
     };
   });

@@ -34,7 +34,7 @@ const identity = (vendor: number, device: number, classCode: number): [number, n
 const BEHIND: ShownBus = { functions: [fn('hot0', 0, identity(0x1af4, 0x1044, 0x00ff))] };
 const ROOT: ShownBus = {
   functions: [
-    fn('', 0, identity(0x1b36, 8, 0x0600)),
+    fn('the host bridge', 0, identity(0x1b36, 8, 0x0600)),
     fn(
       'rp0',
       6,
