@@ -22,6 +22,12 @@ export class Chardev {
   wakeGuest: () => void;
   /** There is room for write() again. Called after a write() that took less than it was given. */
   onRoom: (() => void) | null = null;
+  /** The guest has opened its side, or closed it; only where its device can tell (a port with VIRTIO_CONSOLE_F_MULTIPORT). */
+  onGuestOpen: ((open: boolean) => void) | null = null;
+  /** For the guest's device: connect() or disconnect() was called. */
+  onConnected: ((open: boolean) => void) | null = null;
+  #connected = true;
+  #guestOpen = false;
 
   readonly #out: RingReader;
   readonly #in: RingWriter;
@@ -51,6 +57,29 @@ export class Chardev {
   set onData(listener: ((bytes: Uint8Array) => void) | null) {
     this.#onData = listener;
     if (listener) this.#schedule();
+  }
+
+  /** Whether the host's side is connected: it is from the beginning. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** Tells the guest that somebody is there, or nobody, where its device can be told. Bytes are kept either way. */
+  setConnected(open: boolean): void {
+    if (this.#connected === open) return;
+    this.#connected = open;
+    this.onConnected?.(open);
+  }
+
+  get guestOpen(): boolean {
+    return this.#guestOpen;
+  }
+
+  /** For the guest's device. */
+  guestOpened(open: boolean): void {
+    if (this.#guestOpen === open) return;
+    this.#guestOpen = open;
+    this.onGuestOpen?.(open);
   }
 
   /** Bytes that write() would take now. */

@@ -26,6 +26,21 @@ export class MachineConsole {
     this.#chardev.onData = listener;
   }
 
+  /** Whether the guest has its side open; only ports of a virtio-serial device with max_ports > 1 can tell. */
+  get guestOpen(): boolean {
+    return this.#chardev.guestOpen;
+  }
+
+  /** Who is told when the guest opens or closes its side. One listener; the last one counts. */
+  onGuestOpen(listener: (open: boolean) => void): void {
+    this.#chardev.onGuestOpen = listener;
+  }
+
+  /** Tells such a guest that the host's side is connected, as it is from the beginning, or not. */
+  setConnected(open: boolean): void {
+    this.#chardev.setConnected(open);
+  }
+
   /** Holds the guest's output back until resume(). */
   pause(): void {
     this.#chardev.pause();

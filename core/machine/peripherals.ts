@@ -247,7 +247,7 @@ function wantedDevices(config: MachineConfig): Wanted[] {
   }));
   for (const drive of config.drives) if (drive.if !== 'none') wanted.push(driveDevice(drive));
   if (config.console) {
-    wanted.push({ driver: 'virtio-serial-device', id: CONSOLE_ID, properties: {} });
+    wanted.push({ driver: 'virtio-serial-device', id: CONSOLE_ID, properties: { max_ports: 1 } });
     wanted.push({ driver: 'virtconsole', bus: `${CONSOLE_ID}.0`, properties: { chardev: CONSOLE_ID } });
   }
   if (config.rng) wanted.push({ driver: 'virtio-rng-device', id: RNG_ID, properties: {} });

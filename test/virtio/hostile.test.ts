@@ -348,7 +348,13 @@ describe.each(['modern', 'legacy'] as const)('a device on a real I/O worker, %s'
     ['virtio-blk', () => new BlkDevice({ id: 'drive0', disk, werror: 'report' })],
     [
       'virtio-console',
-      () => new ConsoleDevice({ id: 'console0', chardev: new Chardev({ memory: bench.memory.memory, index: 1 }) }),
+      () => {
+        const device = new ConsoleDevice({ id: 'console0', maxPorts: 3 });
+        for (const [index, isConsole] of [true, false].entries()) {
+          void device.addPort({ isConsole, chardev: new Chardev({ memory: bench.memory.memory, index: index + 1 }) });
+        }
+        return device;
+      },
     ],
     ['virtio-rng', () => new RngDevice({ id: 'rng0' })],
   ];

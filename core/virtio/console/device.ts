@@ -1,5 +1,6 @@
-/** The control thread's half of virtio-console with one port (virtio 1.3, section 5.3). */
+/** The control thread's half of virtio-serial: a console device and its ports (virtio 1.3, section 5.3). */
 import type { Chardev } from '../../chardev/chardev.ts';
+import { RingsideError } from '../../errors.ts';
 import { ConfigSpace } from '../config-space.ts';
 import { VirtioDevice } from '../device.ts';
 import type { BackendInit } from '../device.ts';
@@ -12,20 +13,57 @@ import {
   CONSOLE_CONFIG_ROWS,
   CONSOLE_FEATURES,
   VIRTIO_CONSOLE_F_EMERG_WRITE,
+  VIRTIO_CONSOLE_F_MULTIPORT,
   VIRTIO_CONSOLE_F_SIZE,
 } from '../spec/console.ts';
 import { VIRTIO_ID_CONSOLE } from '../spec/device-ids.ts';
-import { featureMask } from '../spec/features.ts';
-import type { ConsoleBackendOptions } from './backend.ts';
+import { featureMask, hasFeature } from '../spec/features.ts';
+import type { ConsoleActivation, ConsoleBackendOptions, ConsoleChange, ConsoleEvent, PortConfig } from './backend.ts';
 
 const QUEUE_SIZE = 1024;
+/** Of the control queues, and of those of ports behind port 0: QEMU's. */
+const CONTROL_QUEUE_SIZE = 32;
+const PORT_QUEUE_SIZE = 128;
+/** QEMU's limit. */
+export const SERIAL_PORTS_MAX = 31;
+const NAME_BYTES_MAX = 255;
 
 export interface ConsoleDeviceOptions {
   id: string;
-  /** What the console is connected to, if it is yet. Its wakeGuest becomes this device's. */
+  /** 1 to 31; with 1 there is only port 0, and no VIRTIO_CONSOLE_F_MULTIPORT. Default 1. */
+  maxPorts?: number;
+  /** What port 0 is connected to, a console that is there from the beginning. */
   chardev?: Chardev;
   /** Whether VIRTIO_CONSOLE_F_EMERG_WRITE is offered. Default true. */
   emergencyWrite?: boolean;
+}
+
+export interface PortOptions {
+  /** By default 0 for the first console, else the first that is free from 1 on. */
+  nr?: number;
+  /** A console (hvc0) rather than a plain port (/dev/vport0p1). Port 0 is always one. */
+  isConsole: boolean;
+  /** Its link in /dev/virtio-ports; default: none. */
+  name?: string;
+  /** What it is connected to; its wakeGuest becomes this device's. null: nothing, and output is dropped. */
+  chardev: Chardev | null;
+}
+
+export interface SerialPort {
+  readonly nr: number;
+  readonly name: string;
+  readonly isConsole: boolean;
+  /** The guest has it open; without VIRTIO_CONSOLE_F_MULTIPORT it cannot say so. */
+  readonly guestOpen: boolean;
+  /** Tells the driver the size of the terminal, in characters, 0..65535. Consoles only. */
+  resize(cols: number, rows: number): void;
+  /** Unplugs it. */
+  remove(): Promise<void>;
+}
+
+interface PortState extends PortConfig {
+  readonly device: Chardev | null;
+  guestOpen: boolean;
 }
 
 export class ConsoleDevice extends VirtioDevice {
@@ -33,10 +71,7 @@ export class ConsoleDevice extends VirtioDevice {
   readonly virtioId = VIRTIO_ID_CONSOLE;
   readonly featureInfo = CONSOLE_FEATURES;
   readonly features: bigint;
-  readonly queues: readonly QueueSpec[] = [
-    { name: 'receiveq(port0)', maxSize: QUEUE_SIZE },
-    { name: 'transmitq(port0)', maxSize: QUEUE_SIZE },
-  ];
+  readonly queues: readonly QueueSpec[];
   /** A size of 0 x 0 is Linux's "unknown", which it is until resize(). */
   readonly config = new ConfigSpace(CONSOLE_CONFIG_BYTES, [
     { name: 'cols', offset: CONSOLE_CONFIG_COLS, size: 2 },
@@ -44,44 +79,174 @@ export class ConsoleDevice extends VirtioDevice {
     { name: 'max_nr_ports', offset: CONSOLE_CONFIG_MAX_NR_PORTS, size: 4 },
     { name: 'emerg_wr', offset: CONSOLE_CONFIG_EMERG_WR, size: 4, writable: true },
   ]);
-  readonly backend: BackendInit;
-  #chardev: Chardev | null = null;
+  readonly #maxPorts: number;
+  readonly #ports = new Map<number, PortState>();
 
-  constructor({ id, chardev, emergencyWrite = true }: ConsoleDeviceOptions) {
+  /** @throws RingsideError 'bad-option' */
+  constructor({ id, maxPorts = 1, chardev, emergencyWrite = true }: ConsoleDeviceOptions) {
     super(id);
-    this.features = featureMask(VIRTIO_CONSOLE_F_SIZE, ...(emergencyWrite ? [VIRTIO_CONSOLE_F_EMERG_WRITE] : []));
-    const options: ConsoleBackendOptions = { chardev: chardev?.index ?? null };
-    this.backend = { type: this.type, options };
-    this.config.set(CONSOLE_CONFIG_MAX_NR_PORTS, 1);
-    if (chardev) this.#use(chardev);
+    if (!Number.isInteger(maxPorts) || maxPorts < 1 || maxPorts > SERIAL_PORTS_MAX) {
+      throw new RingsideError('bad-option', `The max_ports of ${id} must be 1 to ${SERIAL_PORTS_MAX}.`);
+    }
+    this.#maxPorts = maxPorts;
+    const multiport = maxPorts > 1 ? [VIRTIO_CONSOLE_F_MULTIPORT] : [];
+    this.features = featureMask(
+      VIRTIO_CONSOLE_F_SIZE,
+      ...(emergencyWrite ? [VIRTIO_CONSOLE_F_EMERG_WRITE] : []),
+      ...multiport,
+    );
+    this.queues = queueSpecs(maxPorts);
+    this.config.set(CONSOLE_CONFIG_MAX_NR_PORTS, maxPorts);
+    if (chardev) this.#insert({ nr: 0, isConsole: true, name: '', chardev });
   }
 
-  #use(chardev: Chardev): void {
-    this.#chardev = chardev;
-    chardev.wakeGuest = () => this.host?.wakeBackend();
+  get backend(): BackendInit {
+    const ports = [...this.#ports.values()].map(portConfig);
+    const options: ConsoleBackendOptions = { ports };
+    return { type: this.type, options };
   }
 
-  /** Connects the port to a character device, or with null to nothing. */
-  async connect(chardev: Chardev | null): Promise<void> {
-    if (this.#chardev) this.#chardev.wakeGuest = () => {};
-    this.#chardev = null;
-    if (chardev) this.#use(chardev);
-    const change: ConsoleBackendOptions = { chardev: chardev?.index ?? null };
+  get ports(): SerialPort[] {
+    return [...this.#ports.keys()].map((nr) => this.#handle(nr));
+  }
+
+  /**
+   * Plugs a port in, before or after the device itself.
+   *
+   * @throws RingsideError 'bad-option' when it cannot have this number or name
+   */
+  async addPort({ nr: wanted, isConsole, name = '', chardev }: PortOptions): Promise<SerialPort> {
+    const nr = this.#choose(wanted, isConsole);
+    if (Buffer.byteLength(name) > NAME_BYTES_MAX || /[\0/]/.test(name)) {
+      throw new RingsideError('bad-option', `a port cannot be called "${name}": at most 255 bytes, no slash`);
+    }
+    if (name !== '' && [...this.#ports.values()].some((port) => port.name === name)) {
+      throw new RingsideError('bad-option', `${this.id} has a port called "${name}" already`);
+    }
+    const port = this.#insert({ nr, isConsole, name, chardev });
+    try {
+      await this.#change({ op: 'add', port: portConfig(port) });
+    } catch (error) {
+      this.#ports.delete(nr);
+      throw error;
+    }
+    return this.#handle(nr);
+  }
+
+  #insert({ nr, isConsole, name, chardev }: Required<PortOptions>): PortState {
+    const hostOpen = chardev?.connected ?? false;
+    const index = chardev?.index ?? null;
+    const port: PortState = { nr, chardev: index, isConsole, name, hostOpen, device: chardev, guestOpen: false };
+    this.#ports.set(nr, port);
+    if (chardev) {
+      chardev.wakeGuest = () => this.host?.wakeBackend();
+      chardev.onConnected = (open) => void this.#change({ op: 'host-open', nr, open }).catch(() => {});
+    }
+    return port;
+  }
+
+  #choose(wanted: number | undefined, isConsole: boolean): number {
+    const free = (nr: number): boolean => !this.#ports.has(nr);
+    if (wanted === undefined) {
+      if (isConsole && free(0)) return 0;
+      // Port 0 is kept for a console: drivers without multiport know no other.
+      for (let nr = 1; nr < this.#maxPorts; nr++) if (free(nr)) return nr;
+      throw new RingsideError('bad-option', `${this.id} has no free port: give it max_ports up to ${SERIAL_PORTS_MAX}`);
+    }
+    if (!Number.isInteger(wanted) || wanted < 0 || wanted >= this.#maxPorts) {
+      throw new RingsideError(
+        'bad-option',
+        `nr=${wanted}: ${this.id} has ports 0 to ${this.#maxPorts - 1} (max_ports)`,
+      );
+    }
+    if (wanted === 0 && !isConsole) throw new RingsideError('bad-option', 'nr=0 is for a virtconsole: use nr=1 and up');
+    if (!free(wanted))
+      throw new RingsideError('bad-option', `nr=${wanted} is in use: ${this.id} has that port already`);
+    return wanted;
+  }
+
+  #handle(nr: number): SerialPort {
+    const port = this.#ports.get(nr)!;
+    return {
+      nr,
+      name: port.name,
+      isConsole: port.isConsole,
+      get guestOpen() {
+        return port.guestOpen;
+      },
+      resize: (cols, rows) => this.#resize(nr, cols, rows),
+      remove: () => this.#remove(port),
+    };
+  }
+
+  async #remove(port: PortState): Promise<void> {
+    if (this.#ports.get(port.nr) !== port) return;
+    this.#ports.delete(port.nr);
+    if (port.device) {
+      port.device.wakeGuest = () => {};
+      port.device.onConnected = null;
+      port.device.guestOpened(false);
+    }
+    await this.#change({ op: 'remove', nr: port.nr });
+  }
+
+  async #change(change: ConsoleChange): Promise<void> {
     await this.host?.configureBackend(change);
     this.host?.wakeBackend();
   }
 
-  /** Tells the driver the size of the terminal, in characters, 0..65535. */
+  /** Tells the driver the size of port 0's terminal, in characters, 0..65535. */
   resize(cols: number, rows: number): void {
-    this.config.set(CONSOLE_CONFIG_COLS, cols);
-    this.config.set(CONSOLE_CONFIG_ROWS, rows);
-    this.host?.configChanged();
+    this.#resize(0, cols, rows);
+  }
+
+  #resize(nr: number, cols: number, rows: number): void {
+    if (nr === 0) {
+      this.config.set(CONSOLE_CONFIG_COLS, cols);
+      this.config.set(CONSOLE_CONFIG_ROWS, rows);
+      this.host?.configChanged();
+    }
+    // Drivers with multiport look at the message, not at the configuration.
+    void this.#change({ op: 'resize', nr, cols, rows }).catch(() => {});
+  }
+
+  override activation(negotiated: bigint): ConsoleActivation {
+    return { multiport: hasFeature(negotiated, VIRTIO_CONSOLE_F_MULTIPORT) };
+  }
+
+  override backendEvent(detail: unknown): void {
+    const { nr, open } = detail as ConsoleEvent;
+    const port = this.#ports.get(nr);
+    if (port) {
+      port.guestOpen = open;
+      port.device?.guestOpened(open);
+    }
+    void this.#change({ op: 'seen', nr }).catch(() => {});
   }
 
   /** Section 5.3.5.1: emerg_wr works at any time. */
   override configWritten(offset: number): void {
     if (offset !== CONSOLE_CONFIG_EMERG_WR) return;
-    this.#chardev?.emergencyWrite(Number(this.config.get(CONSOLE_CONFIG_EMERG_WR) & 0xffn));
+    this.#ports.get(0)?.device?.emergencyWrite(Number(this.config.get(CONSOLE_CONFIG_EMERG_WR) & 0xffn));
     this.config.set(CONSOLE_CONFIG_EMERG_WR, 0);
   }
+}
+
+function portConfig({ nr, chardev, isConsole, name, device }: PortState): PortConfig {
+  return { nr, chardev, isConsole, name, hostOpen: device?.connected ?? false };
+}
+
+/** Section 5.3.2. */
+function queueSpecs(maxPorts: number): QueueSpec[] {
+  const pair = (port: number, maxSize: number): QueueSpec[] => [
+    { name: `receiveq(port${port})`, maxSize },
+    { name: `transmitq(port${port})`, maxSize },
+  ];
+  if (maxPorts === 1) return pair(0, QUEUE_SIZE);
+  return [
+    ...pair(0, QUEUE_SIZE),
+    { name: 'control receiveq', maxSize: CONTROL_QUEUE_SIZE },
+    { name: 'control transmitq', maxSize: CONTROL_QUEUE_SIZE },
+    ...Array.from({ length: maxPorts - 1 }, (_, i) => pair(i + 1, PORT_QUEUE_SIZE)).flat(),
+  ];
 }

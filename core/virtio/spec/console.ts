@@ -26,3 +26,27 @@ export const CONSOLE_CONFIG_ROWS = 2;
 export const CONSOLE_CONFIG_MAX_NR_PORTS = 4;
 export const CONSOLE_CONFIG_EMERG_WR = 8;
 export const CONSOLE_CONFIG_BYTES = 12;
+
+// Control queues, and the queues of the ports behind port 0 (section 5.3.2).
+export const CONSOLE_CONTROL_RECEIVEQ = 2;
+export const CONSOLE_CONTROL_TRANSMITQ = 3;
+/** The receiveq of a port; its transmitq is the next one. */
+export function consoleReceiveq(port: number): number {
+  return port === 0 ? CONSOLE_RECEIVEQ : 2 * port + 2;
+}
+/** The port of a queue; null for the control queues. */
+export function consolePort(queue: number): number | null {
+  if (queue < CONSOLE_CONTROL_RECEIVEQ) return 0;
+  return queue <= CONSOLE_CONTROL_TRANSMITQ ? null : (queue >> 1) - 1;
+}
+
+// struct virtio_console_control (section 5.3.6.2): id[4] event[2] value[2].
+export const CONSOLE_CONTROL_BYTES = 8;
+export const VIRTIO_CONSOLE_DEVICE_READY = 0;
+export const VIRTIO_CONSOLE_DEVICE_ADD = 1;
+export const VIRTIO_CONSOLE_DEVICE_REMOVE = 2;
+export const VIRTIO_CONSOLE_PORT_READY = 3;
+export const VIRTIO_CONSOLE_CONSOLE_PORT = 4;
+export const VIRTIO_CONSOLE_RESIZE = 5;
+export const VIRTIO_CONSOLE_PORT_OPEN = 6;
+export const VIRTIO_CONSOLE_PORT_NAME = 7;

@@ -46,6 +46,7 @@ done
 if (: >/dev/console) 2>/dev/null; then exec </dev/console >/dev/console 2>&1; fi
 
 ip link set lo up
+/etc/port-names
 
 # mount_disk NAME: by file system type; read-only where the disk is, or where it cannot be written safely.
 mount_disk() {
@@ -148,7 +149,19 @@ umount -a -r 2>/dev/null
 
 /** Run by busybox uevent for each event of the kernel's device model. */
 const HOTPLUG_SCRIPT = `#!/bin/sh
+[ "$SUBSYSTEM" = virtio-ports ] && exec /etc/port-names
 [ "$ACTION" = add ] && [ -n "$MODALIAS" ] && exec modprobe -bq "$MODALIAS"
+`;
+
+/** The names of virtio-serial ports, where udev puts them. */
+const PORT_NAMES_SCRIPT = `#!/bin/sh
+rm -f /dev/virtio-ports/*
+for port in /sys/class/virtio-ports/*; do
+  name=$(cat "$port/name" 2>/dev/null)
+  [ -n "$name" ] || continue
+  mkdir -p /dev/virtio-ports
+  ln -sfn "../$(basename "$port")" "/dev/virtio-ports/$name"
+done
 `;
 
 const FSTAB = `sysfs /sys sysfs nosuid,nodev,noexec 0 0
@@ -194,6 +207,7 @@ export const INIT_FILES: readonly TextFile[] = [
   { name: 'etc/shutdown', text: SHUTDOWN_SCRIPT, mode: 0o755 },
   { name: 'etc/udhcpc/default.script', text: UDHCPC_SCRIPT, mode: 0o755 },
   { name: 'etc/hotplug', text: HOTPLUG_SCRIPT, mode: 0o755 },
+  { name: 'etc/port-names', text: PORT_NAMES_SCRIPT, mode: 0o755 },
   { name: 'etc/filesystems', text: `${FILESYSTEMS.join('\n')}\n`, mode: 0o644 },
   { name: 'etc/fstab', text: FSTAB, mode: 0o644 },
   { name: 'etc/passwd', text: 'root:x:0:0:root:/root:/bin/sh\n', mode: 0o644 },

@@ -1,0 +1,79 @@
+/** Ports of virtio-serial in Debian: bytes both ways on several at once, who is there and who is not. */
+import { createHash, randomBytes } from 'node:crypto';
+import { beforeEach, expect, test } from 'vitest';
+import type { GuestFiles } from '../../main/guests/index.ts';
+import { Running, debianFiles } from '../harness/debian.ts';
+import { ConsoleEnd } from '../harness/guest-shell.ts';
+
+const debian = await debianFiles();
+let files: GuestFiles;
+
+beforeEach((context) => {
+  if ('reason' in debian) return context.skip(debian.reason);
+  files = debian.files;
+});
+
+const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
+const PORTS = [
+  { id: 'p1', name: 'org.ringside.one' },
+  { id: 'p2', name: 'org.ringside.two' },
+];
+
+test('named ports and a second console', { timeout: 300_000 }, async () => {
+  await using running = await Running.boot(files, {
+    chardevs: [...PORTS.map(({ id }) => ({ type: 'program', id })), { type: 'program', id: 'c1' }],
+    devices: [
+      { driver: 'virtio-serial-device', id: 'vs0', max_ports: 8 },
+      ...PORTS.map(({ id, name }) => ({ driver: 'virtserialport', bus: 'vs0.0', chardev: id, name })),
+      { driver: 'virtconsole', bus: 'vs0.0', chardev: 'c1' },
+    ],
+  });
+  const { shell, machine } = running;
+  expect(await shell.ok('cd /dev/virtio-ports && ls -1 && cd /')).toBe(PORTS.map(({ name }) => name).join('\n'));
+
+  for (const { id, name } of PORTS) {
+    const console = machine.chardevs.get(id)!;
+    const opened: boolean[] = [];
+    console.onGuestOpen((open) => opened.push(open));
+    const end = new ConsoleEnd(console);
+    const bytes = randomBytes(300_000);
+    // To the guest.
+    const reading = await shell.begin(`head -c 300000 /dev/virtio-ports/${name} | md5sum`);
+    await end.write(bytes);
+    expect((await reading.end()).text).toBe(`${md5(bytes)}  -`);
+    // From the guest.
+    const sum = await shell.ok('head -c 300000 /dev/urandom > /tmp/random; md5sum < /tmp/random');
+    const writing = await shell.begin(`cat /tmp/random > /dev/virtio-ports/${name}`);
+    const got = await end.bytes(300_000);
+    expect((await writing.end()).status).toBe(0);
+    expect(sum).toBe(`${md5(got)}  -`);
+    expect(opened).toEqual([true, false, true, false]);
+    expect(console.guestOpen).toBe(false);
+  }
+
+  // Both ways on both at once.
+  const [one, two] = PORTS.map(({ id }) => new ConsoleEnd(machine.chardevs.get(id)!));
+  const echo = PORTS.map(({ name }) => `(exec 3<>/dev/virtio-ports/${name}; head -c 100000 <&3 >&3) &`).join(' ');
+  const echoing = await shell.begin(`${echo} wait`);
+  const sent = [randomBytes(100_000), randomBytes(100_000)];
+  const [, , ...back] = await Promise.all([
+    one.write(sent[0]),
+    two.write(sent[1]),
+    one.bytes(100_000),
+    two.bytes(100_000),
+  ]);
+  await echoing.end();
+  expect(back.map(md5)).toEqual(sent.map(md5));
+
+  // A guest that reads where nobody is gets the end.
+  machine.chardevs.get('p1')!.setConnected(false);
+  expect(await shell.ok(`timeout 20 cat /dev/virtio-ports/${PORTS[0].name} | wc -c`)).toBe('0');
+
+  // A console that is a terminal.
+  const console = new ConsoleEnd(machine.chardevs.get('c1')!);
+  // One of them is the machine's own console0.
+  await shell.ok('for tty in hvc0 hvc1; do echo hello from the guest > /dev/$tty; done');
+  await console.until(/hello from the guest/);
+  expect(running.messages).toEqual([]);
+  await running.shutDown();
+});
