@@ -21,7 +21,7 @@
 
 #define SMALL 4096
 #define LARGE (1 << 20)
-#define MAX_THREADS 16
+#define MAX_THREADS 32
 
 struct job {
     const char *device;
@@ -114,9 +114,10 @@ int main(int argc, char **argv)
     read_large.random = write_large.random = 0;
     read_large.block = write_large.block = LARGE;
     measure("warm-up", &warm, 1);
-    measure("randread-4k-qd1", &read_small, 1);
-    measure("randread-4k-qd16", &read_small, 16);
+    measure("guest-4k-qd1", &read_small, 1);
+    measure("guest-4k-qd32", &read_small, 32);
     measure("randwrite-4k-qd1", &write_small, 1);
+    measure("guest-1m-qd4", &read_large, 4);
     measure("read-1m", &read_large, 1);
     measure("write-1m", &write_large, 1);
     return 0;

@@ -12,9 +12,10 @@ const DISK_MIB = 256;
 const DURATION = 2;
 
 const PATTERNS = [
-  { name: 'randread-4k-qd1', unit: 'IOPS' },
-  { name: 'randread-4k-qd16', unit: 'IOPS' },
+  { name: 'guest-4k-qd1', unit: 'IOPS' },
+  { name: 'guest-4k-qd32', unit: 'IOPS' },
   { name: 'randwrite-4k-qd1', unit: 'IOPS' },
+  { name: 'guest-1m-qd4', unit: 'MiB/s' },
   { name: 'read-1m', unit: 'MiB/s' },
   { name: 'write-1m', unit: 'MiB/s' },
 ];
