@@ -55,6 +55,11 @@ export class IrqDouble implements InterruptSink {
     Atomics.add(this.#messages, 0, 1);
   }
 
+  /** Messages so far. */
+  get messages(): number {
+    return Atomics.load(this.#messages, 0);
+  }
+
   level(irq: number): number {
     return Atomics.load(this.#levels, irq);
   }

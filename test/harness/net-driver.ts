@@ -1,8 +1,7 @@
 /** A driver of a network card: what Linux's virtio_net.c does with its queues, step by step. */
-import type { MockDriver } from './mock-driver.ts';
+import type { MemoryBoard, VirtioDriver } from './virtio-driver.ts';
 import type { MockQueue } from './mock-queue.ts';
 import { until } from './virtio-bench.ts';
-import type { VirtioBench } from './virtio-bench.ts';
 import { VIRTIO_F_VERSION_1, hasFeature } from '../../core/virtio/spec/features.ts';
 import {
   NET_HDR_BYTES,
@@ -35,12 +34,12 @@ export interface Received {
 }
 
 export class NetDriver {
-  readonly mock: MockDriver;
-  readonly #bench: VirtioBench;
+  readonly mock: VirtioDriver;
+  readonly #bench: MemoryBoard;
   /** Addresses and lengths of posted buffers, by queue and head. */
   readonly #posted = new Map<number, Map<number, { address: number; length: number }>>();
 
-  constructor(bench: VirtioBench, mock: MockDriver) {
+  constructor(bench: MemoryBoard, mock: VirtioDriver) {
     this.#bench = bench;
     this.mock = mock;
   }

@@ -1,7 +1,6 @@
 /** A 9P2000.L client on the mock driver: messages as Linux's net/9p puts them together. */
 import { P9_RLERROR } from '../../core/virtio/9p/protocol.ts';
-import type { MockDriver } from './mock-driver.ts';
-import type { Board } from './mock-driver.ts';
+import type { MemoryBoard, VirtioDriver } from './virtio-driver.ts';
 
 /** A field of a message; strings are sent as UTF-8, a Buffer as raw bytes without a length. */
 export type Field = { u8: number } | { u16: number } | { u32: number } | { u64: bigint | number } | string | Buffer;
@@ -33,15 +32,15 @@ export function encode(fields: readonly Field[]): Buffer {
 }
 
 export class P9Client {
-  readonly driver: MockDriver;
-  readonly #board: Board;
+  readonly driver: VirtioDriver;
+  readonly #board: MemoryBoard;
   readonly #request: number;
   readonly #reply: number;
   /** Bytes offered for a reply. */
   replyBytes = 128 * 1024;
   tag = 1;
 
-  constructor(driver: MockDriver, board: Board) {
+  constructor(driver: VirtioDriver, board: MemoryBoard) {
     this.driver = driver;
     this.#board = board;
     this.#request = board.allocator.alloc(128 * 1024);

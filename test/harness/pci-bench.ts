@@ -13,6 +13,7 @@ import type { RingFeatures } from '../../core/virtio/queue/ring-features.ts';
 import { PCI_TRANSITIONAL_IDS } from '../../core/virtio/spec/pci.ts';
 import { IoThreadHandle } from '../../core/worker/iothread-handle.ts';
 import { GuestAllocator, HOST, makeGuest } from './guest.ts';
+import type { BenchOptions } from './virtio-bench.ts';
 import { IrqDouble } from './irq-double.ts';
 import { BarSpace, PciAccess } from './pci-enumerator.ts';
 import { PciMockDriver } from './pci-mock-driver.ts';
@@ -48,15 +49,15 @@ export class PciBench {
   readonly ioErrors: IoErrorEvent[] = [];
   readonly crashes: Error[] = [];
 
-  constructor({ mib = 16 } = {}) {
-    this.memory = makeGuest(mib);
+  constructor({ mib = 16, host = HOST, regionMib = 0 }: Omit<BenchOptions, 'legacy' | 'iothreads'> = {}) {
+    this.memory = makeGuest(mib, host, regionMib);
     this.allocator = new GuestAllocator(this.memory);
     this.irq = new IrqDouble(this.memory.memory);
     this.iothread = new IoThreadHandle({
       guest: this.memory.handle,
       index: 0,
       engine: NO_ENGINE,
-      host: HOST,
+      host,
       entry: new URL('./iothread-entry.ts', import.meta.url),
       onCrash: (error) => this.crashes.push(error),
     });

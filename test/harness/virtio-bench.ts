@@ -1,4 +1,5 @@
 /** A board with nothing on it but guest RAM, real I/O workers and the virtio-mmio bus. */
+import type { VirtioDeviceSnapshot } from '../../core/api/machine.ts';
 import type { HostSpec } from '../../core/host/host.ts';
 import type { GuestMemory } from '../../core/memory/guest-memory.ts';
 import type { IoErrorEvent } from '../../core/virtio/backend/backend.ts';
@@ -70,6 +71,10 @@ export class VirtioBench {
   /** Plugs a device in and gives a driver for it, not initialized yet. */
   async attach(device: VirtioDevice, options?: AttachOptions): Promise<MockDriver> {
     return new MockDriver(this, await this.bus.attach(device, options));
+  }
+
+  snapshot(): VirtioDeviceSnapshot[] {
+    return this.bus.snapshot();
   }
 
   /** Takes all devices out and forgets everything: a board for the next test, with the same worker. */

@@ -2,6 +2,7 @@
  * A driver for any virtio device on any transport: what Linux's drivers do, step by step (virtio 1.3, section 3.1). Transports
  * derive from it: MockDriver (mmio), PciMockDriver (PCI, legacy and modern).
  */
+import type { GuestMemory } from '../../core/memory/guest-memory.ts';
 import {
   VIRTIO_F_NOTIFICATION_DATA,
   VIRTIO_F_VERSION_1,
@@ -21,6 +22,11 @@ import type { Buffer, MockQueue, UsedBuffer } from './mock-queue.ts';
 export interface DriverBoard {
   readonly allocator: GuestAllocator;
   readonly irq: IrqDouble;
+}
+
+/** One whose guest RAM can be looked at. */
+export interface MemoryBoard extends DriverBoard {
+  readonly memory: GuestMemory;
 }
 
 export interface InitOptions {

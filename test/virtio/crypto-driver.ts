@@ -1,6 +1,6 @@
 /** The driver's side of virtio-crypto (virtio 1.3, section 5.9.7): sessions and requests. */
 import * as spec from '../../core/virtio/spec/crypto.ts';
-import type { MockDriver } from '../harness/mock-driver.ts';
+import type { VirtioDriver } from '../harness/virtio-driver.ts';
 import type { GuestAllocator } from '../harness/guest.ts';
 
 export interface Answer {
@@ -11,10 +11,10 @@ export interface Answer {
 }
 
 export class CryptoDriver {
-  readonly driver: MockDriver;
+  readonly driver: VirtioDriver;
   readonly #allocator: GuestAllocator;
 
-  constructor(driver: MockDriver, allocator: GuestAllocator) {
+  constructor(driver: VirtioDriver, allocator: GuestAllocator) {
     this.driver = driver;
     this.#allocator = allocator;
   }

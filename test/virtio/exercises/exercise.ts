@@ -1,7 +1,13 @@
 /** What a device type gives to the conformance suite (../conformance.test.ts) and to the fuzzer. */
 import type { VirtioDevice } from '../../../core/virtio/device.ts';
-import type { MockDriver } from '../../harness/mock-driver.ts';
-import type { VirtioBench } from '../../harness/virtio-bench.ts';
+import type { IoThreadHandle } from '../../../core/worker/iothread-handle.ts';
+import type { MemoryBoard, VirtioDriver } from '../../harness/virtio-driver.ts';
+
+/** VirtioBench or PciBench. */
+export interface ExerciseBench extends MemoryBoard {
+  /** Serves the queues. */
+  readonly iothread: IoThreadHandle;
+}
 
 export interface Exercised {
   readonly device: VirtioDevice;
@@ -10,7 +16,7 @@ export interface Exercised {
    * it leaves no buffer with the device that it wants to see again. Buffers go through driver.submit() and driver.add(),
    * which make indirect tables where the suite wants them.
    */
-  work(driver: MockDriver): Promise<void>;
+  work(driver: VirtioDriver): Promise<void>;
   /** After the device is gone. */
   close?(): void | Promise<void>;
 }
@@ -22,5 +28,5 @@ export interface Exercise {
   readonly legacy?: boolean;
   /** It needs the native addon. Default false. */
   readonly addon?: boolean;
-  make(bench: VirtioBench): Exercised | Promise<Exercised>;
+  make(bench: ExerciseBench): Exercised | Promise<Exercised>;
 }
