@@ -256,7 +256,7 @@ describe('LR and SC', () => {
   });
   test('SC faults as a store, reservation or not', async () => {
     const p = new TrapProgram();
-    p.li(a0, 0x40000000).inMode('M', () => p.op('sc.w', { rd: a1, rs1: a0 }));
+    p.li(a0, 0x18000000).inMode('M', () => p.op('sc.w', { rd: a1, rs1: a0 }));
     expect((await runHere(bare, p.end())).traps[0]!.cause).toBe(CAUSE.storeAccess);
   });
   test('lr.w gives the word with its sign', async () => {
@@ -377,7 +377,7 @@ describe('cache-block operations', () => {
           .op(name, { rs1: a0 }),
       ).csrci('mstatus', MPRV_S);
     }
-    p.li(a0, 0x40000000).inMode('M', () => p.op('cbo.zero', { rs1: a0 }));
+    p.li(a0, 0x18000000).inMode('M', () => p.op('cbo.zero', { rs1: a0 }));
     const { traps } = await runHere(bare, p.end());
     expect(traps.map((x) => x.cause)).toEqual([...Array(4).fill(CAUSE.storePage), CAUSE.storeAccess]);
   });

@@ -391,7 +391,7 @@ describe('tables that are not in memory', () => {
 
   test('so does a page that is not in memory', async () => {
     const r = await run({
-      tables: (t) => t.map(VA, 0x4000_0000n),
+      tables: (t) => t.map(VA, 0x1800_0000n),
       accesses: [
         { kind: 'load', va: VA + 4n * 8n },
         { kind: 'store', va: VA },

@@ -13,7 +13,7 @@ afterAll(() => bare[Symbol.asyncDispose]());
 
 const { t0, t1, a0, a1, zero } = reg;
 /** Nothing is there on the board. */
-const NOWHERE = 0x40000000;
+const NOWHERE = 0x18000000;
 const MS = {
   SIE: 1n << 1n,
   MIE: 1n << 3n,
