@@ -1,5 +1,5 @@
 /**
- * The fuzzer outside CI: `node test/fuzz/main.ts [SECONDS [SEED]]`, so many seconds for each device type and ring format
+ * The fuzzer outside CI: `npm run fuzz -- [SECONDS [SEED]]`, so many seconds for each device type and ring format
  * (default 600), from a seed (default: the time). A failure prints the seed that shows it again.
  */
 import { spawnSync } from 'node:child_process';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const [seconds = '600', seed = String(Math.floor(Date.now() / 1000))] = process.argv.slice(2);
 if (!(Number(seconds) > 0) || !Number.isInteger(Number(seed))) {
-  process.stderr.write('usage: node test/fuzz/main.ts [SECONDS [SEED]]\n');
+  process.stderr.write('usage: npm run fuzz -- [SECONDS [SEED]]\n');
   process.exit(1);
 }
 const root = fileURLToPath(new URL('../..', import.meta.url));
