@@ -210,6 +210,7 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     await page.getByText('its name is not UTF-8').waitFor();
     await workstation.pictures('file-browser');
     await page.keyboard.press('Escape');
+    await page.getByTestId('file-browser').waitFor({ state: 'hidden' });
     await page.getByRole('button', { name: 'Cancel' }).click();
   });
 
