@@ -178,6 +178,7 @@ describe('receive filters', () => {
     expect(await passes(plainFrame(MAC_B))).toBe(true);
     expect(await driver.mock.readConfig(5, 1)).toBe(0x0b);
     // Told once, until someone has looked.
+    await until(() => told > 0);
     expect(told).toBe(1);
     expect(device.rxFilter['main-mac']).toBe('52:54:00:00:00:0b');
     await driver.command(spec.NET_CTRL_RX, spec.NET_CTRL_RX_ALLMULTI, [1]);
