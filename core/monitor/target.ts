@@ -6,6 +6,7 @@
  * MonitorError or a RingsideError.
  */
 import type { PropertySpec } from '../qom/property.ts';
+import type { RingElement } from '../virtio/inspect.ts';
 import type { FeatureInfo } from '../virtio/spec/features.ts';
 import type { EventName, EventData } from './events.ts';
 import type { Json } from './qmp/json.ts';
@@ -195,37 +196,6 @@ export interface VirtioQueueInfo {
   readonly signalledUsedValid: boolean;
   readonly packed: boolean;
   readonly error: string | null;
-}
-
-/** One slot of a ring, read with its buffers in the order of the chain. */
-export interface RingElement {
-  readonly packed: boolean;
-  /** Of the available ring; packed: of the descriptor ring. */
-  readonly slot: number;
-  /** Index of the chain's first descriptor (split) or its buffer id (packed); null: the slot holds nothing of meaning. */
-  readonly head: number | null;
-  /**
-   * available: the driver has made it available and the device has not taken it. in-flight: the device has it. free: neither,
-   * what stands in memory is left over.
-   */
-  readonly state: 'available' | 'in-flight' | 'free';
-  /** Of a live slot; those of an indirect table stand in the place of the descriptor that refers to it. */
-  readonly descriptors: readonly RingDescriptor[];
-  /** The ring's words; idx and event are null for packed rings, whose flags are those of the event suppression areas. */
-  readonly avail: { readonly flags: number; readonly idx: number | null; readonly event: number | null };
-  readonly used: { readonly flags: number; readonly idx: number | null; readonly event: number | null };
-  /** Packed: the wrap counters. */
-  readonly wrap: { readonly driver: boolean; readonly device: boolean } | null;
-  /** What the driver did wrong in this chain. */
-  readonly problem: string | null;
-}
-export interface RingDescriptor {
-  readonly index: number;
-  readonly indirect: boolean;
-  readonly address: bigint;
-  readonly length: number;
-  /** QEMU's names: next, write, indirect, avail, used. */
-  readonly flags: readonly string[];
 }
 
 export interface PciBusInfo {

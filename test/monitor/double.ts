@@ -1,5 +1,6 @@
 /** A machine for the monitor's tests: two harts, a page table, a disk in use, and a record of what was asked of it. */
 import { MonitorError, deviceNotFound } from '../../core/monitor/errors.ts';
+import type { RingElement } from '../../core/virtio/inspect.ts';
 import type { EventData, EventName } from '../../core/monitor/events.ts';
 import type { Json } from '../../core/monitor/qmp/json.ts';
 import type {
@@ -10,7 +11,6 @@ import type {
   PciBusInfo,
   QomObject,
   QomType,
-  RingElement,
   RunState,
   VirtioInfo,
 } from '../../core/monitor/target.ts';

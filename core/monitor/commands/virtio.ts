@@ -2,7 +2,8 @@
 import { MonitorError } from '../errors.ts';
 import { bool, i64, list, nothing, object, oneOf, optional, str, u16, u64 } from '../schema.ts';
 import type { Infer } from '../schema.ts';
-import type { MonitorTarget, RingElement, VirtioInfo, VirtioQueueInfo } from '../target.ts';
+import type { RingElement } from '../../virtio/inspect.ts';
+import type { MonitorTarget, VirtioInfo, VirtioQueueInfo } from '../target.ts';
 import { decodeFeatures, decodeStatus } from '../virtio-text.ts';
 import { query } from './command.ts';
 
