@@ -113,6 +113,24 @@ function serialTarget(option: string, value: string): SerialTarget {
   throw badOption(option, `"${value}" is not allowed: stdio, mon:stdio, null, none, chardev:ID`);
 }
 
+/** An option that defines back ends of devices. */
+function backendOption(
+  name: '-object' | '-netdev' | '-fsdev',
+  help: string,
+  list: (draft: RunDraft) => RunDraft['objects'],
+): RunOption {
+  return {
+    names: [name],
+    argument: 'TYPE,id=ID[,KEY=VALUE...]',
+    section: 'Disks and devices',
+    help,
+    describe: (value) => backendHelp(name, value),
+    apply(draft, value) {
+      addBackend(list(draft), name, value);
+    },
+  };
+}
+
 export const RUN_OPTIONS: readonly RunOption[] = [
   {
     names: ['--guest'],
@@ -262,36 +280,17 @@ export const RUN_OPTIONS: readonly RunOption[] = [
       draft.devices.push(parseDevice(value));
     },
   },
-  {
-    names: ['-object'],
-    argument: 'TYPE,id=ID[,KEY=VALUE...]',
-    section: 'Disks and devices',
-    help: 'what devices name: an I/O worker (iothread), a source of entropy, ...; "-object help" lists the types',
-    describe: (value) => backendHelp('-object', value),
-    apply(draft, value) {
-      addBackend(draft.objects, '-object', value);
-    },
-  },
-  {
-    names: ['-netdev'],
-    argument: 'TYPE,id=ID[,KEY=VALUE...]',
-    section: 'Disks and devices',
-    help: 'what a network card is connected to; "-netdev help" lists the types',
-    describe: (value) => backendHelp('-netdev', value),
-    apply(draft, value) {
-      addBackend(draft.netdevs, '-netdev', value);
-    },
-  },
-  {
-    names: ['-fsdev'],
-    argument: 'TYPE,id=ID[,KEY=VALUE...]',
-    section: 'Disks and devices',
-    help: 'a folder for a virtio-9p device; "-fsdev help" lists the types',
-    describe: (value) => backendHelp('-fsdev', value),
-    apply(draft, value) {
-      addBackend(draft.fsdevs, '-fsdev', value);
-    },
-  },
+  backendOption(
+    '-object',
+    'what devices name: an I/O worker (iothread), a source of entropy, ...; "-object help" lists the types',
+    ({ objects }) => objects,
+  ),
+  backendOption(
+    '-netdev',
+    'what a network card is connected to; "-netdev help" lists the types',
+    ({ netdevs }) => netdevs,
+  ),
+  backendOption('-fsdev', 'a folder for a virtio-9p device; "-fsdev help" lists the types', ({ fsdevs }) => fsdevs),
   {
     names: ['-nographic'],
     section: 'Console',
