@@ -10,6 +10,7 @@ import { BlkDevice } from '../../core/virtio/blk/device.ts';
 import { ConsoleDevice } from '../../core/virtio/console/device.ts';
 import type { VirtioDevice } from '../../core/virtio/device.ts';
 import { CHAIN_MAX } from '../../core/virtio/queue/descriptor-chain.ts';
+import type { DescriptorChain } from '../../core/virtio/queue/descriptor-chain.ts';
 import { QueueFault } from '../../core/virtio/queue/queue-fault.ts';
 import { createRunningQueue } from '../../core/virtio/queue/create-queue.ts';
 import { startPosition } from '../../core/virtio/queue/running-queue.ts';
@@ -105,6 +106,49 @@ function referenceParse(table: number, head: number): Reference | null {
     if (!(flags & VIRTQ_DESC_F_NEXT)) return result;
     index = memory.readU16(at + 14);
   }
+}
+
+/**
+ * Takes chains for a second while another thread rewrites words of the ring: each that is taken lies in RAM, and its length is that of
+ * its parts.
+ */
+async function tornReads(
+  words: ScribblerData['words'],
+  { take, taken }: { take(): DescriptorChain | null; taken(chain: DescriptorChain): void },
+): Promise<void> {
+  const control = new SharedArrayBuffer(8);
+  const data: ScribblerData = { guest: memory.handle, control, words };
+  const worker = new Worker(new URL('../harness/ring-scribbler.ts', import.meta.url), { workerData: data });
+  const rounds = new Int32Array(control);
+  await until(() => Atomics.load(rounds, 1) > 0);
+  const [low, high] = [memory.linear(RAM_BASE, 0), memory.linear(RAM_BASE, 0) + RAM];
+  let [good, refused] = [0, 0];
+  const end = performance.now() + 1000;
+  while (performance.now() < end) {
+    try {
+      const chain = take();
+      if (!chain) continue;
+      for (const part of [chain.readable, chain.writable]) {
+        const views = part.length > 0 ? part.views(0, part.length) : [];
+        expect(views.reduce((sum, view) => sum + view.length, 0)).toBe(part.length);
+        for (const view of views) {
+          if (view.byteOffset < low || view.byteOffset + view.length > high) throw new Error('a buffer outside RAM');
+        }
+        for (const { address, length } of part.ranges()) {
+          if (length === 0 || !memory.contains(address, length)) throw new Error('a buffer outside RAM');
+        }
+      }
+      taken(chain);
+      good++;
+    } catch (error) {
+      if (!(error instanceof QueueFault)) throw error;
+      refused++;
+    }
+  }
+  Atomics.store(rounds, 0, 1);
+  await worker.terminate();
+  expect(good).toBeGreaterThan(100);
+  expect(refused).toBeGreaterThan(100);
 }
 
 describe('a split queue', () => {
@@ -210,62 +254,37 @@ describe('a split queue', () => {
     const { areas, queue } = makeQueue();
     const table = allocator.alloc(2 * VIRTQ_DESC_SIZE);
     const word = (at: number, ...values: number[]) => ({ address: at, values });
-    const control = new SharedArrayBuffer(8);
     const flagsAndNext = (flags: number, next: number) => flags | (next << 16);
-    const data: ScribblerData = {
-      guest: memory.handle,
-      control,
-      words: [
-        word(areas.descriptorArea, RAM_BASE, 0, table, RAM_BASE + RAM - 4),
-        word(areas.descriptorArea + 4, 0, 0, 0, 0, 0xffff_ffff),
-        word(areas.descriptorArea + 8, 16, 0xffff_ffff, 32, 0, 8),
-        word(
-          areas.descriptorArea + 12,
-          flagsAndNext(VIRTQ_DESC_F_NEXT, 1),
-          flagsAndNext(VIRTQ_DESC_F_INDIRECT, 0),
-          flagsAndNext(VIRTQ_DESC_F_WRITE, 0xffff),
-          flagsAndNext(VIRTQ_DESC_F_NEXT, 0xffff),
-        ),
-        word(areas.descriptorArea + 16, RAM_BASE, 0x100000),
-        word(areas.descriptorArea + 24, 64, 0x7fff_ffff),
-        word(table, RAM_BASE + 4096, 16),
-        word(table + 8, 512, 0xffff_fff0),
-        word(table + 12, 0, flagsAndNext(VIRTQ_DESC_F_NEXT, 1), flagsAndNext(VIRTQ_DESC_F_NEXT, 2)),
-      ],
-    };
-    const worker = new Worker(new URL('../harness/ring-scribbler.ts', import.meta.url), { workerData: data });
-    const rounds = new Int32Array(control);
-    await until(() => Atomics.load(rounds, 1) > 0);
-    const [low, high] = [memory.linear(RAM_BASE, 0), memory.linear(RAM_BASE, 0) + RAM];
-    let [taken, refused] = [0, 0];
-    const end = performance.now() + 1000;
-    for (let idx = 1; performance.now() < end;) {
-      memory.writeU16(areas.driverArea + 4 + 2 * ((idx - 1) & (SIZE - 1)), 0);
-      memory.storeU16(areas.driverArea + 2, idx & 0xffff);
-      try {
-        const chain = queue.pop()!;
-        for (const { length, views } of [chain.readable, chain.writable].map((part) => ({
-          length: part.length,
-          views: part.length > 0 ? part.views(0, part.length) : [],
-        }))) {
-          expect(views.reduce((sum, view) => sum + view.length, 0)).toBe(length);
-          for (const view of views) {
-            if (view.byteOffset < low || view.byteOffset + view.length > high) throw new Error('a buffer outside RAM');
-          }
-        }
+    const words = [
+      word(areas.descriptorArea, RAM_BASE, 0, table, RAM_BASE + RAM - 4),
+      word(areas.descriptorArea + 4, 0, 0, 0, 0, 0xffff_ffff),
+      word(areas.descriptorArea + 8, 16, 0xffff_ffff, 32, 0, 8),
+      word(
+        areas.descriptorArea + 12,
+        flagsAndNext(VIRTQ_DESC_F_NEXT, 1),
+        flagsAndNext(VIRTQ_DESC_F_INDIRECT, 0),
+        flagsAndNext(VIRTQ_DESC_F_WRITE, 0xffff),
+        flagsAndNext(VIRTQ_DESC_F_NEXT, 0xffff),
+      ),
+      word(areas.descriptorArea + 16, RAM_BASE, 0x100000),
+      word(areas.descriptorArea + 24, 64, 0x7fff_ffff),
+      word(table, RAM_BASE + 4096, 16),
+      word(table + 8, 512, 0xffff_fff0),
+      word(table + 12, 0, flagsAndNext(VIRTQ_DESC_F_NEXT, 1), flagsAndNext(VIRTQ_DESC_F_NEXT, 2)),
+    ];
+    let idx = 1;
+    await tornReads(words, {
+      take() {
+        memory.writeU16(areas.driverArea + 4 + 2 * ((idx - 1) & (SIZE - 1)), 0);
+        memory.storeU16(areas.driverArea + 2, idx & 0xffff);
+        return queue.pop()!;
+      },
+      taken(chain) {
         queue.push(chain, 0);
         queue.flush();
-        taken++;
         idx++;
-      } catch (error) {
-        if (!(error instanceof QueueFault)) throw error;
-        refused++;
-      }
-    }
-    Atomics.store(rounds, 0, 1);
-    await worker.terminate();
-    expect(taken).toBeGreaterThan(100);
-    expect(refused).toBeGreaterThan(100);
+      },
+    });
   });
 });
 
@@ -280,61 +299,33 @@ describe('a packed queue', () => {
     const table = allocator.alloc(2 * VIRTQ_DESC_SIZE);
     const idAndFlags = (flags: number) => (7 | ((flags | PVIRTQ_DESC_F_AVAIL) << 16)) >>> 0;
     const word = (at: number, ...values: number[]) => ({ address: at, values });
-    const control = new SharedArrayBuffer(8);
-    const data: ScribblerData = {
-      guest: memory.handle,
-      control,
-      words: [
-        word(areas.descriptorArea, RAM_BASE, 0, table, RAM_BASE + RAM - 4),
-        word(areas.descriptorArea + 4, 0, 0, 0, 0, 0xffff_ffff),
-        word(areas.descriptorArea + 8, 16, 0xffff_ffff, 32, 0, 8),
-        word(
-          areas.descriptorArea + 12,
-          idAndFlags(0),
-          idAndFlags(VIRTQ_DESC_F_NEXT),
-          idAndFlags(VIRTQ_DESC_F_INDIRECT),
-          idAndFlags(VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_NEXT),
-          0,
-        ),
-        word(areas.descriptorArea + 16, RAM_BASE, 0x100000),
-        word(areas.descriptorArea + 24, 64, 0x7fff_ffff),
-        word(areas.descriptorArea + 28, idAndFlags(VIRTQ_DESC_F_WRITE), idAndFlags(VIRTQ_DESC_F_NEXT), 0),
-        word(table, RAM_BASE + 4096, 16),
-        word(table + 8, 512, 0xffff_fff0),
-        word(table + 16, RAM_BASE),
-        word(table + 24, 64, 0),
-      ],
-    };
-    const worker = new Worker(new URL('../harness/ring-scribbler.ts', import.meta.url), { workerData: data });
-    const rounds = new Int32Array(control);
-    await until(() => Atomics.load(rounds, 1) > 0);
-    let [taken, refused] = [0, 0];
-    const end = performance.now() + 1000;
+    const words = [
+      word(areas.descriptorArea, RAM_BASE, 0, table, RAM_BASE + RAM - 4),
+      word(areas.descriptorArea + 4, 0, 0, 0, 0, 0xffff_ffff),
+      word(areas.descriptorArea + 8, 16, 0xffff_ffff, 32, 0, 8),
+      word(
+        areas.descriptorArea + 12,
+        idAndFlags(0),
+        idAndFlags(VIRTQ_DESC_F_NEXT),
+        idAndFlags(VIRTQ_DESC_F_INDIRECT),
+        idAndFlags(VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_NEXT),
+        0,
+      ),
+      word(areas.descriptorArea + 16, RAM_BASE, 0x100000),
+      word(areas.descriptorArea + 24, 64, 0x7fff_ffff),
+      word(areas.descriptorArea + 28, idAndFlags(VIRTQ_DESC_F_WRITE), idAndFlags(VIRTQ_DESC_F_NEXT), 0),
+      word(table, RAM_BASE + 4096, 16),
+      word(table + 8, 512, 0xffff_fff0),
+      word(table + 16, RAM_BASE),
+      word(table + 24, 64, 0),
+    ];
     const features = { packed: true, indirect: true, eventIdx: false, inOrder: false, notifyOnEmpty: false };
     const queueAt = { index: 0, size: 2, ...areas, ...features, position: startPosition(true), doorbell: 0 };
-    while (performance.now() < end) {
-      const queue = createRunningQueue({ memory, slot: 0, config: queueAt, interrupt: () => {} });
-      try {
-        const chain = queue.pop();
-        if (!chain) continue;
-        for (const part of [chain.readable, chain.writable]) {
-          const ranges = part.ranges();
-          expect(ranges.reduce((sum, { length }) => sum + length, 0)).toBe(part.length);
-          for (const { address, length } of ranges) {
-            if (length === 0 || !memory.contains(address, length)) throw new Error('a buffer outside RAM');
-          }
-        }
-        expect(chain.head).toBe(7);
-        taken++;
-      } catch (error) {
-        if (!(error instanceof QueueFault)) throw error;
-        refused++;
-      }
-    }
-    Atomics.store(rounds, 0, 1);
-    await worker.terminate();
-    expect(taken).toBeGreaterThan(100);
-    expect(refused).toBeGreaterThan(100);
+    await tornReads(words, {
+      // A queue of its own for each: it is at the start of the ring.
+      take: () => createRunningQueue({ memory, slot: 0, config: queueAt, interrupt: () => {} }).pop(),
+      taken: ({ head }) => expect(head).toBe(7),
+    });
   });
 });
 

@@ -8,12 +8,12 @@ import type { DescriptorChain } from '../../core/virtio/queue/descriptor-chain.t
 import type { QueueFaultKind } from '../../core/virtio/queue/queue-fault.ts';
 import { readQueueStats } from '../../core/virtio/queue/queue-stats.ts';
 import { startPosition } from '../../core/virtio/queue/running-queue.ts';
-import type { RunningQueue } from '../../core/virtio/queue/running-queue.ts';
 import { PACKED_START, PVIRTQ_EVENT_FLAGS, advance, passedEvent } from '../../core/virtio/spec/packed-ring.ts';
 import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from '../../core/virtio/spec/split-ring.ts';
 import { GuestAllocator, makeGuest } from '../harness/guest.ts';
 import { MockPackedQueue } from '../harness/mock-packed-queue.ts';
 import { MockQueue } from '../harness/mock-queue.ts';
+import { popped, serve } from './running-queues.ts';
 
 const SLOT = 4;
 const memory = makeGuest(16);
@@ -60,17 +60,6 @@ const packedQueue = (options: Options = {}) => {
 
 const stats = () => readQueueStats(memory.memory.buffer as SharedArrayBuffer, SLOT, 1);
 const buffer = (length = 16, writable = false) => ({ address: allocator.alloc(length), length, writable });
-
-function popped(device: RunningQueue): DescriptorChain {
-  const chain = device.pop();
-  if (!chain) throw new Error('nothing was available');
-  return chain;
-}
-
-function serve(device: RunningQueue, written = 0): void {
-  device.push(popped(device), written);
-  device.flush();
-}
 
 describe('buffers of a packed ring', () => {
   it('go back by their id, in any order, once they are published', () => {

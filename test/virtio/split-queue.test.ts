@@ -3,7 +3,6 @@ import { beforeEach, describe, expect, it } from 'vitest';
 
 import { RAM_SIZE_MAX } from '../../core/memory/create.ts';
 import { CHAIN_MAX } from '../../core/virtio/queue/descriptor-chain.ts';
-import type { DescriptorChain } from '../../core/virtio/queue/descriptor-chain.ts';
 import type { QueueFaultKind } from '../../core/virtio/queue/queue-fault.ts';
 import { readQueueStats } from '../../core/virtio/queue/queue-stats.ts';
 import type { RunningQueueConfig } from '../../core/virtio/queue/running-queue.ts';
@@ -16,6 +15,7 @@ import {
 } from '../../core/virtio/spec/split-ring.ts';
 import { GuestAllocator, makeGuest } from '../harness/guest.ts';
 import { MockQueue } from '../harness/mock-queue.ts';
+import { popped, serve } from './running-queues.ts';
 
 const SLOT = 3;
 const memory = makeGuest(16);
@@ -57,18 +57,6 @@ function makeQueue({ size = 8, indirect = true, eventIdx = false, notifyOnEmpty 
 
 const stats = () => readQueueStats(memory.memory.buffer as SharedArrayBuffer, SLOT, 1);
 const buffer = (length = 16, writable = false) => ({ address: allocator.alloc(length), length, writable });
-
-function popped(device: SplitQueue): DescriptorChain {
-  const chain = device.pop();
-  if (!chain) throw new Error('nothing was available');
-  return chain;
-}
-
-/** Serves one buffer. */
-function serve(device: SplitQueue, written = 0): void {
-  device.push(popped(device), written);
-  device.flush();
-}
 
 describe('buffers', () => {
   it('come in the order in which they were made available, and go back with their length', () => {
