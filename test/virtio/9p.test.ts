@@ -1,170 +1,58 @@
 /** virtio-9p: a folder of the host by 9P2000.L, and nothing but it. */
 import * as fs from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createHost } from '../../core/host/node-host.ts';
 import * as errno from '../../core/hostfs/errors.ts';
 import { S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../../core/hostfs/file-stat.ts';
 import { openSharedFolder } from '../../core/hostfs/open.ts';
-import type { FsdevOptions, OpenSharedFolder } from '../../core/hostfs/open.ts';
-import type { SecurityModel } from '../../core/hostfs/ownership.ts';
+import type { FsdevOptions } from '../../core/hostfs/open.ts';
 import { P9Device } from '../../core/virtio/9p/device.ts';
 import * as p9 from '../../core/virtio/9p/protocol.ts';
 import { hostSpec, whyNoAddon } from '../native/addon.ts';
-import { P9Client, P9Error, encode } from '../harness/p9-client.ts';
+import { P9Error, encode } from '../harness/p9-client.ts';
 import type { Field } from '../harness/p9-client.ts';
-import { VirtioBench, until } from '../harness/virtio-bench.ts';
-
-const base = fs.mkdtempSync(join(tmpdir(), 'ringside-9p-'));
-afterAll(() => fs.rmSync(base, { recursive: true, force: true }));
-
-const xattrsHere = ((): boolean => {
-  if (whyNoAddon) return false;
-  try {
-    openSharedFolder({ path: base, securityModel: 'mapped-xattr' }, createHost(hostSpec)).close();
-    return true;
-  } catch {
-    return false;
-  }
-})();
-const isRoot = process.getuid?.() === 0;
-const MODELS: SecurityModel[] = [...(xattrsHere ? (['mapped-xattr'] as const) : []), 'mapped-file', 'none'];
-if (isRoot) MODELS.push('passthrough');
-
-const bench = whyNoAddon ? null : new VirtioBench({ host: hostSpec });
-afterAll(() => bench?.close());
-
-const u8 = (value: number): Field => ({ u8: value });
-const u32 = (value: number): Field => ({ u32: value });
-const u64 = (value: number | bigint): Field => ({ u64: value });
-const O_RDONLY = 0;
-const O_WRONLY = 1;
-const O_RDWR = 2;
-const O_EXCL = 0o200;
-const O_TRUNC = 0o1000;
-const ROOT = 1;
-const UID = 1000;
-const GID = 1001;
-
-let count = 0;
-let folder = '';
-let opened: OpenSharedFolder;
-let client: P9Client;
-let warnings: string[];
-
-async function share(options: Partial<FsdevOptions> = {}): Promise<void> {
-  opened = openSharedFolder({ path: folder, securityModel: 'mapped-file', ...options }, createHost(hostSpec));
-  warnings = [...opened.warnings];
-  const device = new P9Device({
-    id: '9p0',
-    mountTag: 'work',
-    folder: opened.handle,
-    warn: (message) => warnings.push(message),
-  });
-  client = new P9Client(await (await bench!.attach(device)).init(), bench!);
-}
-
-async function session(options: Partial<FsdevOptions> = {}): Promise<void> {
-  await share(options);
-  await version();
-  await client.call(p9.P9_TATTACH, u32(ROOT), u32(p9.P9_NOFID), 'user', '', u32(UID));
-}
-
-const version = async (msize = 64 * 1024): Promise<void> => {
-  await client.call(p9.P9_TVERSION, u32(msize), p9.P9_VERSION);
-};
-
-const fails = async (what: Promise<unknown>, number: number): Promise<void> => {
-  await expect(what).rejects.toSatisfy(
-    (error) => error instanceof P9Error && error.errno === number,
-    `an Rlerror with ${number}`,
-  );
-};
-
-let nextFid = 100;
-async function walk(...names: string[]): Promise<number> {
-  const fid = nextFid++;
-  const reply = await client.call(p9.P9_TWALK, u32(ROOT), u32(fid), { u16: names.length }, ...names);
-  if (reply.readUInt16LE(0) < names.length) throw new P9Error(errno.ENOENT);
-  return fid;
-}
-const clunk = (fid: number) => client.call(p9.P9_TCLUNK, u32(fid));
-
-async function create(name: string, mode = 0o644, flags = O_RDWR | O_EXCL): Promise<number> {
-  const fid = await walk();
-  await client.call(p9.P9_TLCREATE, u32(fid), name, u32(flags), u32(mode), u32(GID));
-  return fid;
-}
-const lopen = (fid: number, flags: number) => client.call(p9.P9_TLOPEN, u32(fid), u32(flags));
-async function write(fid: number, offset: number, data: Buffer): Promise<number> {
-  const reply = await client.call(p9.P9_TWRITE, u32(fid), u64(offset), u32(data.length), data);
-  return reply.readUInt32LE(0);
-}
-async function read(fid: number, offset: number, length: number): Promise<Buffer> {
-  const reply = await client.call(p9.P9_TREAD, u32(fid), u64(offset), u32(length));
-  expect(reply.readUInt32LE(0)).toBe(reply.length - 4);
-  return reply.subarray(4);
-}
-async function put(name: string, text: string): Promise<void> {
-  const fid = await create(name);
-  await write(fid, 0, Buffer.from(text));
-  await clunk(fid);
-}
-async function getattr(fid: number) {
-  const reply = await client.call(p9.P9_TGETATTR, u32(fid), u64(p9.P9_GETATTR_BASIC));
-  expect(reply).toHaveLength(153);
-  return {
-    qidType: reply[8],
-    inode: reply.readBigUInt64LE(13),
-    mode: reply.readUInt32LE(21),
-    uid: reply.readUInt32LE(25),
-    gid: reply.readUInt32LE(29),
-    links: Number(reply.readBigUInt64LE(33)),
-    rdev: reply.readBigUInt64LE(41),
-    size: Number(reply.readBigUInt64LE(49)),
-    modified: [reply.readBigUInt64LE(89), reply.readBigUInt64LE(97)],
-  };
-}
-async function stat(...names: string[]) {
-  const fid = await walk(...names);
-  const attributes = await getattr(fid);
-  await clunk(fid);
-  return attributes;
-}
-async function setattr(fid: number, valid: number, { mode = 0, uid = 0, gid = 0, size = 0, times = [0n, 0n, 0n, 0n] }) {
-  await client.call(p9.P9_TSETATTR, u32(fid), u32(valid), u32(mode), u32(uid), u32(gid), u64(size), ...times.map(u64));
-}
-async function list(fid: number, bytes = 4096): Promise<string[]> {
-  const names: string[] = [];
-  for (let offset = 0n; ;) {
-    const reply = await client.call(p9.P9_TREADDIR, u32(fid), u64(offset), u32(bytes));
-    const length = reply.readUInt32LE(0);
-    expect(length).toBeLessThanOrEqual(bytes);
-    if (length === 0) return names.sort();
-    for (let at = 4; at < 4 + length;) {
-      offset = reply.readBigUInt64LE(at + 13);
-      const size = reply.readUInt16LE(at + 22);
-      names.push(reply.toString('utf8', at + 24, at + 24 + size));
-      at += 24 + size;
-    }
-  }
-}
-async function ls(...names: string[]): Promise<string[]> {
-  const fid = await walk(...names);
-  await lopen(fid, O_RDONLY);
-  const found = await list(fid);
-  await clunk(fid);
-  return found.filter((name) => name !== '.' && name !== '..');
-}
+import { until } from '../harness/virtio-bench.ts';
+import {
+  newFid,
+  xattrsHere,
+  isRoot,
+  MODELS,
+  bench,
+  u8,
+  u32,
+  u64,
+  O_RDONLY,
+  O_WRONLY,
+  O_RDWR,
+  O_TRUNC,
+  ROOT,
+  UID,
+  GID,
+  folder,
+  opened,
+  client,
+  makeFolder,
+  share,
+  session,
+  version,
+  fails,
+  walk,
+  clunk,
+  create,
+  lopen,
+  write,
+  read,
+  put,
+  getattr,
+  stat,
+  setattr,
+  list,
+  ls,
+} from './9p-session.ts';
 
 describe.skipIf(whyNoAddon)(`virtio-9p${whyNoAddon ? ` (skipped: ${whyNoAddon})` : ''}`, () => {
-  beforeEach(() => {
-    folder = join(base, `share${count++}`, 'in');
-    fs.mkdirSync(folder, { recursive: true });
-    fs.writeFileSync(join(folder, '..', 'secret'), 'the secret');
-  });
+  beforeEach(makeFolder);
   afterEach(async () => {
     await bench!.clear();
     opened.close();
@@ -374,7 +262,7 @@ describe.skipIf(whyNoAddon)(`virtio-9p${whyNoAddon ? ` (skipped: ${whyNoAddon})`
         await clunk(fid);
       };
       const get = async (name: string) => {
-        const fid = nextFid++;
+        const fid = newFid();
         const size = await client.call(p9.P9_TXATTRWALK, u32(await walk('file')), u32(fid), name);
         const value = await read(fid, 0, Number(size.readBigUInt64LE(0)) + 10);
         await clunk(fid);
