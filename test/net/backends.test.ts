@@ -45,7 +45,10 @@ async function freePort(): Promise<number> {
 }
 
 async function card(kind: string, id: string, values: Parameters<typeof netdevSpec>[2]): Promise<NetCard> {
-  return new NetCard(await network.add(netdevSpec(kind, id, values)));
+  const made = new NetCard(await network.add(netdevSpec(kind, id, values)));
+  // What reaches the network worker before its card does is lost, as without a cable.
+  await until(() => made.isPlugged, 'the network worker');
+  return made;
 }
 
 /** Frames both ways, of all sizes, whole and in order. */
@@ -274,6 +277,7 @@ describe('a netdev', () => {
     await first.nic.close();
     const other = await card('hubport', 'b', {});
     const second = new NetCard(netdev);
+    await until(() => second.isPlugged, 'the network worker');
     await exchange(second, other);
   });
 
@@ -351,7 +355,8 @@ describe.skipIf(!existsSync(QEMU))('QEMU', () => {
   it('is connected with -netdev socket, to a listener of ours and to one of its own', async () => {
     const [ours, its] = [await freePort(), await freePort()];
     const a = await card('socket', 'a', { listen: `:${ours}` });
-    await using _ = await qemu([`socket,id=s0,connect=127.0.0.1:${ours}`, `socket,id=s1,listen=127.0.0.1:${its}`]);
+    // In this order: it listens before it connects.
+    await using _ = await qemu([`socket,id=s1,listen=127.0.0.1:${its}`, `socket,id=s0,connect=127.0.0.1:${ours}`]);
     await until(() => happened('a', 'connected'));
     const b = await card('socket', 'b', { connect: `:${its}` });
     await exchange(a, b);
@@ -386,15 +391,19 @@ describe.skipIf(!existsSync(QEMU))('QEMU', () => {
         `remote.type=inet,remote.host=127.0.0.1,remote.port=${ports[0]}`,
       `socket,id=s1,udp=127.0.0.1:${ports[2]},localaddr=127.0.0.1:${ports[3]}`,
     ]);
-    // Datagrams sent before QEMU listens are lost.
-    let first: Uint8Array | null = null;
-    await until(() => {
-      a.trySend(plainFrame(BROADCAST, 30));
-      return (first = b.take()) !== null;
-    });
-    expect(first).toEqual(plainFrame(BROADCAST, 30));
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    while (b.take() !== null);
+    // Datagrams sent before QEMU listens are lost. Once one has come through, a marker follows all that were sent before it.
+    do {
+      await a.send(plainFrame(BROADCAST, 30));
+      // So few at a time that no socket's buffer is full.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    } while (b.take() === null);
+    const marker = plainFrame(BROADCAST, 31, 31);
+    await a.send(marker);
+    let frame = await b.next();
+    while (Buffer.compare(frame, marker) !== 0) {
+      expect(frame).toEqual(plainFrame(BROADCAST, 30));
+      frame = await b.next();
+    }
     await exchange(a, b);
   });
 });
