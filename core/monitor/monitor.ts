@@ -6,9 +6,13 @@ import { EVENT_PERIOD } from './events.ts';
 import type { EventName } from './events.ts';
 import { HmpInterpreter } from './hmp/interpreter.ts';
 import { HmpSession } from './hmp/session.ts';
+import { MonitorSession } from './monitor-session.ts';
+import { stringifyJson } from './qmp/json.ts';
 import type { Json } from './qmp/json.ts';
-import { QmpSession } from './qmp/session.ts';
+import { answer, QmpSession } from './qmp/session.ts';
 import type { MonitorTarget } from './target.ts';
+import { MonitorTraffic } from './traffic.ts';
+import type { TrafficKind } from './traffic.ts';
 
 export interface MonitorOptions {
   target: MonitorTarget;
@@ -22,13 +26,19 @@ export interface QmpOptions {
 /** Characters that a command may print through human-monitor-command. */
 const HMP_TEXT_LIMIT = 16 * 2 ** 20;
 
+/** Monitor.execute() among the clients. */
+const OWN_CLIENT = 0;
+
 export class Monitor {
+  /** What goes to and fro. */
+  readonly traffic = new MonitorTraffic();
   readonly #context: CommandContext;
   readonly #commands: ReadonlyMap<string, QmpCommand>;
   readonly #streams = new Set<Duplex>();
   readonly #qmp = new Set<QmpSession>();
   /** Events that wait for their second to end: the last of each kind and subject. */
   readonly #held = new Map<string, { timer: NodeJS.Timeout; event: Json | null }>();
+  #clients = OWN_CLIENT;
 
   constructor({ target, version }: MonitorOptions) {
     this.#commands = new Map(QMP_COMMANDS.map((command) => [command.name, command]));
@@ -43,8 +53,8 @@ export class Monitor {
 
   /** Serves a client of QMP until the stream ends. */
   qmp(stream: Duplex, { pretty = false }: QmpOptions = {}): void {
-    this.#adopt(stream);
-    const session = new QmpSession({ stream, context: this.#context, commands: this.#commands, pretty });
+    const trace = this.#adopt(stream, 'qmp');
+    const session = new QmpSession({ stream, context: this.#context, commands: this.#commands, pretty, trace });
     this.#qmp.add(session);
     stream.once('close', () => this.#qmp.delete(session));
   }
@@ -55,9 +65,22 @@ export class Monitor {
    * @returns shows the prompt anew, for a terminal that something else has written on
    */
   hmp(stream: Duplex): () => void {
-    this.#adopt(stream);
-    const session = new HmpSession({ stream, context: this.#context });
+    const trace = this.#adopt(stream, 'hmp');
+    const session = new HmpSession({ stream, context: this.#context, onLine: (line) => trace('line', line) });
     return () => session.show();
+  }
+
+  /** A client of HMP in this process. */
+  session(): MonitorSession {
+    return new MonitorSession((stream) => this.hmp(stream));
+  }
+
+  /** Executes a request of QMP, as if of a client that has negotiated: what it is answered. */
+  async execute(request: Json): Promise<Json> {
+    this.traffic.add('command', OWN_CLIENT, stringifyJson(request));
+    const reply = await answer(request, { context: this.#context, commands: this.#commands, negotiated: true });
+    this.traffic.add('error' in reply ? 'error' : 'reply', OWN_CLIENT, stringifyJson(reply));
+    return reply;
   }
 
   /** Ends all clients once they have what they were sent. */
@@ -67,12 +90,17 @@ export class Monitor {
     for (const stream of this.#streams) stream.end();
   }
 
-  #adopt(stream: Duplex): void {
+  /** @returns for what this client says and is told */
+  #adopt(stream: Duplex, mode: 'qmp' | 'hmp'): (kind: TrafficKind, text: string) => void {
+    const client = ++this.#clients;
+    this.traffic.add('connect', client, mode);
+    stream.once('close', () => this.traffic.add('disconnect', client, mode));
     this.#streams.add(stream);
     // A client that goes away is no error of ours.
     stream.on('error', () => stream.destroy());
     stream.on('end', () => stream.end());
     stream.once('close', () => this.#streams.delete(stream));
+    return (kind, text) => this.traffic.add(kind, client, text);
   }
 
   async #runHmp(line: string, cpu: number): Promise<string> {
@@ -119,6 +147,7 @@ export class Monitor {
   }
 
   #broadcast(event: Json): void {
+    this.traffic.add('event', null, stringifyJson(event));
     for (const session of this.#qmp) session.event(event);
   }
 }

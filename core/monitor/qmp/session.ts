@@ -22,8 +22,52 @@ export interface QmpSessionOptions {
   commands: ReadonlyMap<string, QmpCommand>;
   /** On several lines with indentation (-mon pretty=on). */
   pretty: boolean;
-  /** Something that was asked for, for the trace. */
-  onRequest?: (request: Json) => void;
+  /** Told of what is asked and answered. */
+  trace?: (kind: 'command' | 'reply' | 'error', text: string) => void;
+}
+
+type Reply = { [key: string]: Json };
+
+export interface Answering {
+  readonly context: CommandContext;
+  readonly commands: ReadonlyMap<string, QmpCommand>;
+  readonly negotiated: boolean;
+}
+
+/** What a request is answered: `return` or `error`, with its `id`. */
+export async function answer(request: Json, how: Answering): Promise<Reply> {
+  let id: Json | undefined;
+  try {
+    if (typeof request !== 'object' || request === null || Array.isArray(request)) {
+      throw new MonitorError('QMP input must be a JSON object');
+    }
+    id = request['id'];
+    const value = await execute(request, how);
+    return { return: value, ...(id === undefined ? {} : { id }) };
+  } catch (error) {
+    return { error: { ...describeError(error) }, ...(id === undefined ? {} : { id }) };
+  }
+}
+
+async function execute(request: Reply, { context, commands, negotiated }: Answering): Promise<Json> {
+  for (const member of Object.keys(request)) {
+    if (!MEMBERS.includes(member)) throw new MonitorError(`QMP input member '${member}' is unexpected`);
+  }
+  const { execute: name, arguments: args = {} } = request;
+  if (name === undefined) throw new MonitorError("QMP input lacks member 'execute'");
+  if (typeof name !== 'string') throw new MonitorError("QMP input member 'execute' must be a string");
+  if (typeof args !== 'object' || args === null || Array.isArray(args)) {
+    throw new MonitorError("QMP input member 'arguments' must be an object");
+  }
+  const command = commands.get(name);
+  if (command?.negotiates === true && negotiated) {
+    throw new MonitorError('Capabilities negotiation is already complete, command ignored', 'CommandNotFound');
+  }
+  if (command?.negotiates !== true && !negotiated) {
+    throw new MonitorError("Expecting capabilities negotiation with 'qmp_capabilities'", 'CommandNotFound');
+  }
+  if (command === undefined) throw new MonitorError(`The command ${name} has not been found`, 'CommandNotFound');
+  return command.run(context, args);
 }
 
 export class QmpSession {
@@ -69,48 +113,17 @@ export class QmpSession {
     this.#working = false;
   }
 
-  async #answer(item: StreamItem): Promise<Json> {
-    let id: Json | undefined;
-    try {
-      if ('error' in item) throw new MonitorError(item.error);
-      const request = item.value;
-      this.#options.onRequest?.(request);
-      if (typeof request !== 'object' || request === null || Array.isArray(request)) {
-        throw new MonitorError('QMP input must be a JSON object');
-      }
-      id = request['id'];
-      const value = await this.#execute(request);
-      return { return: value, ...(id === undefined ? {} : { id }) };
-    } catch (error) {
-      return { error: { ...describeError(error) }, ...(id === undefined ? {} : { id }) };
-    }
-  }
-
-  async #execute(request: { [key: string]: Json }): Promise<Json> {
-    for (const member of Object.keys(request)) {
-      if (!MEMBERS.includes(member)) throw new MonitorError(`QMP input member '${member}' is unexpected`);
-    }
-    const { execute, arguments: args = {} } = request;
-    if (execute === undefined) throw new MonitorError("QMP input lacks member 'execute'");
-    if (typeof execute !== 'string') throw new MonitorError("QMP input member 'execute' must be a string");
-    if (typeof args !== 'object' || args === null || Array.isArray(args)) {
-      throw new MonitorError("QMP input member 'arguments' must be an object");
-    }
-    const command = this.#options.commands.get(execute);
-    if (command?.negotiates === true && this.#negotiated) {
-      const message = 'Capabilities negotiation is already complete, command ignored';
-      throw new MonitorError(message, 'CommandNotFound');
-    }
-    if (command?.negotiates !== true && !this.#negotiated) {
-      const message = "Expecting capabilities negotiation with 'qmp_capabilities'";
-      throw new MonitorError(message, 'CommandNotFound');
-    }
-    if (command === undefined) {
-      throw new MonitorError(`The command ${execute} has not been found`, 'CommandNotFound');
-    }
-    const value = await command.run(this.#options.context, args);
-    if (command.negotiates === true) this.#negotiated = true;
-    return value;
+  async #answer(item: StreamItem): Promise<Reply> {
+    if ('error' in item) return { error: { ...describeError(new MonitorError(item.error)) } };
+    const request = item.value;
+    const { context, commands, trace } = this.#options;
+    trace?.('command', stringifyJson(request));
+    const negotiated = this.#negotiated;
+    const reply = await answer(request, { context, commands, negotiated });
+    // Before that only what negotiates succeeds.
+    if (!negotiated && !('error' in reply)) this.#negotiated = true;
+    trace?.('error' in reply ? 'error' : 'reply', stringifyJson(reply));
+    return reply;
   }
 
   #send(message: Json): void {
