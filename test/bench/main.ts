@@ -11,16 +11,22 @@ import { errorLine } from '../../core/errors.ts';
 import { progressPrinter } from '../../main/cli/progress.ts';
 import { fetchGuest } from '../../main/guests/index.ts';
 import { peerVersion } from './lib/emulators.ts';
-import { TABLE_HEAD, lineOf, tableLine } from './lib/report.ts';
+import { MARKDOWN_HEAD, TABLE_HEAD, lineOf, markdownLine, tableLine } from './lib/report.ts';
 import type { Context, Suite } from './lib/suite.ts';
-import { blk } from './suites/blk.ts';
+import { BLK_ROWS, blk } from './suites/blk.ts';
 import { boot } from './suites/boot.ts';
 import { CPU_ROWS, cpu } from './suites/cpu.ts';
 import { mips } from './suites/mips.ts';
 
-const SUITES: Record<string, Suite> = { cpu, mips, boot, blk };
+/** By name. The rows of a suite are those that can be had one by one. */
+const SUITES: Record<string, { run: Suite; rows: readonly string[] }> = {
+  cpu: { run: cpu, rows: CPU_ROWS.map(({ name }) => name) },
+  mips: { run: mips, rows: [] },
+  boot: { run: boot, rows: [] },
+  blk: { run: blk, rows: BLK_ROWS },
+};
 const USAGE =
-  `usage: npm run bench -- [${Object.keys(SUITES).join('|')}]... [--json] [--samples N] [--no-peer]\n` +
+  `usage: npm run bench -- [${Object.keys(SUITES).join('|')}]... [--json|--markdown] [--samples N] [--no-peer]\n` +
   '       [--only ROW[,ROW...]] [--parts] [--kernel FILE --initrd FILE]';
 
 function usage(problem: string): never {
@@ -31,6 +37,7 @@ function usage(problem: string): never {
 function readArguments() {
   const options = {
     json: { type: 'boolean', default: false },
+    markdown: { type: 'boolean', default: false },
     samples: { type: 'string', default: '5' },
     'no-peer': { type: 'boolean', default: false },
     only: { type: 'string' },
@@ -49,14 +56,21 @@ const { values, positionals } = readArguments();
 const unknown = positionals.find((name) => !Object.hasOwn(SUITES, name));
 if (unknown !== undefined) usage(`there is no suite "${unknown}"`);
 const only = values.only?.split(',') ?? [];
-const unknownRow = only.find((row) => !CPU_ROWS.some(({ name }) => name === row));
+const hasRow = (name: string, row: string): boolean => SUITES[name].rows.includes(row);
+// Those that are named, or that have the rows that are, or all.
+const suites =
+  positionals.length > 0
+    ? positionals
+    : Object.keys(SUITES).filter((name) => only.length === 0 || only.some((row) => hasRow(name, row)));
+const unknownRow = only.find((row) => !suites.some((name) => hasRow(name, row)));
 if (unknownRow !== undefined) {
-  usage(`the cpu suite has no row "${unknownRow}", but ${CPU_ROWS.map(({ name }) => name).join(', ')}`);
+  const named = positionals.length > 0 ? positionals : Object.keys(SUITES);
+  const rows = named.flatMap((name) => SUITES[name].rows);
+  usage(`there is no row "${unknownRow}"${rows.length > 0 ? `, but ${rows.join(', ')}` : ' to be had by itself'}`);
 }
-if (only.length > 0 && positionals.some((name) => name !== 'cpu')) usage('--only is for the cpu suite');
-const suites = positionals.length > 0 ? positionals : only.length > 0 ? ['cpu'] : Object.keys(SUITES);
 const samples = Number(values.samples);
 if (!Number.isInteger(samples) || samples < 1) usage(`--samples is a number above 0, not "${values.samples}"`);
+if (values.json && values.markdown) usage('--json and --markdown do not go together');
 if ((values.kernel === undefined) !== (values.initrd === undefined)) usage('--kernel and --initrd go together');
 
 const peer = values['no-peer'] ? null : peerVersion();
@@ -96,14 +110,14 @@ const context: Context = {
   },
 };
 
-if (!values.json) process.stdout.write(`${TABLE_HEAD}\n`);
+const format = values.json ? JSON.stringify : values.markdown ? markdownLine : tableLine;
+if (!values.json) process.stdout.write(`${values.markdown ? MARKDOWN_HEAD : TABLE_HEAD}\n`);
 for (const name of suites) {
   try {
-    const figures = await SUITES[name](context);
+    const figures = await SUITES[name].run(context);
     printer.end();
     for (const figure of figures) {
-      const line = lineOf(figure, versions);
-      process.stdout.write(`${values.json ? JSON.stringify(line) : tableLine(line)}\n`);
+      process.stdout.write(`${format(lineOf(figure, versions))}\n`);
     }
   } catch (error) {
     printer.end();

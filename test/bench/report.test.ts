@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { OURS, PEER, benchChecks, benchNumbers } from './lib/emulators.ts';
-import { lineOf, median, tableLine } from './lib/report.ts';
+import { lineOf, markdownLine, median, tableLine } from './lib/report.ts';
 import { clocksAgree } from './suites/cpu.ts';
 
 test('median of odd and even numbers of samples', () => {
@@ -13,6 +13,12 @@ describe('a ratio above 1 is better than the peer', () => {
 
   test('for rates', () => {
     expect(lineOf({ ...figure, unit: 'MIPS', better: 'more' }, {}).ratio).toBe(0.5);
+  });
+
+  test('in the table of BENCHMARKS.md', () => {
+    const rates = { name: 'calls', ours: [162.44], peer: [63.41], unit: 'Mcall/s', better: 'more' as const };
+    expect(markdownLine(lineOf(rates, {}))).toBe('| calls | 162 | 63.4 | Mcall/s | 2.56 |');
+    expect(markdownLine(lineOf({ ...rates, ours: [459717] }, {}))).toContain('| 459700 |');
   });
 
   test('for times', () => {
@@ -31,6 +37,7 @@ describe('a ratio above 1 is better than the peer', () => {
       versions: { node: '26' },
     });
     expect(tableLine(line)).toMatch(/^x +3 +- +s +-$/);
+    expect(markdownLine(line)).toBe('| x | 3 |  | s |  |');
   });
 });
 
@@ -61,7 +68,8 @@ test('a guest whose clock is wrong is noticed', () => {
 });
 
 test('both are given the same machine', () => {
-  const board = { memory: 64, harts: 2, bios: 'none' as const, kernel: 'K', initrd: 'I', append: 'a b', disk: 'd,1' };
+  const disks = [{ file: 'd,1', device: 'virtio-blk-pci,iothread=io0' }];
+  const board = { memory: 64, harts: 2, bios: 'none' as const, kernel: 'K', initrd: 'I', append: 'a b', disks };
   const [, ours] = OURS.command(board);
   const [program, peer] = PEER.command(board);
   expect(program).toBe('qemu-system-riscv64');
@@ -69,4 +77,5 @@ test('both are given the same machine', () => {
   expect(ours.slice(2)).toEqual([...peer, '--jit-cache', 'off']);
   expect(peer.slice(4, 6)).toEqual(['-smp', '2']);
   expect(peer).toContain('file=d,,1,format=raw,if=none,id=disk0');
+  expect(peer).toContain('virtio-blk-pci,iothread=io0,drive=disk0');
 });

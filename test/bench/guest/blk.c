@@ -1,10 +1,10 @@
 /*
- * The disk benchmark, run in the guest: blk DEVICE [SECONDS]. Direct I/O, so that each request is one of the device. Prints
+ * The disk benchmark, run in the guest: blk SECONDS ROW... Direct I/O, so that each request is one of the device. Prints
  *
- *     bench NAME=RATE
+ *     bench ROW=RATE
  *
- * in requests (4 KiB ones) or MiB (large ones) per second for each pattern, by the guest's monotonic clock. What was on the
- * device is overwritten.
+ * in requests (4 KiB ones) or MiB (large ones) per second, by the guest's monotonic clock. The disk that a row is about is
+ * found by its serial number. What was on it is overwritten.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -96,29 +96,73 @@ static void measure(const char *name, const struct job *pattern, int threads)
     fflush(stdout);
 }
 
+/* The disk with a serial number. */
+static const char *find_disk(const char *serial)
+{
+    static char device[32];
+    for (char letter = 'a'; letter <= 'z'; letter++) {
+        char path[64], found[32] = "";
+        snprintf(path, sizeof path, "/sys/block/vd%c/serial", letter);
+        FILE *file = fopen(path, "r");
+        if (!file)
+            continue;
+        if (!fgets(found, sizeof found, file))
+            found[0] = 0;
+        fclose(file);
+        found[strcspn(found, "\n")] = 0;
+        snprintf(device, sizeof device, "/dev/vd%c", letter);
+        if (!strcmp(found, serial))
+            return device;
+    }
+    die(serial);
+    return 0;
+}
+
+static const struct row {
+    const char *name, *serial;
+    struct job job;
+    int threads;
+} rows[] = {
+    {"guest-4k-qd1", "pci", {.block = SMALL, .random = 1}, 1},
+    {"guest-4k-qd32", "pci", {.block = SMALL, .random = 1}, 32},
+    {"guest-randwrite-4k-qd1", "pci", {.block = SMALL, .random = 1, .write = 1}, 1},
+    {"guest-randwrite-4k-qd32", "pci", {.block = SMALL, .random = 1, .write = 1}, 32},
+    {"guest-1m-qd4", "pci", {.block = LARGE}, 4},
+    {"guest-read-1m-qd1", "pci", {.block = LARGE}, 1},
+    {"guest-write-1m-qd1", "pci", {.block = LARGE, .write = 1}, 1},
+    {"guest-mmio-4k-qd1", "mmio", {.block = SMALL, .random = 1}, 1},
+    {"guest-mmio-4k-qd32", "mmio", {.block = SMALL, .random = 1}, 32},
+};
+
+static void run(const char *name, double seconds)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (strcmp(rows[i].name, name))
+            continue;
+        struct job job = rows[i].job;
+        job.device = find_disk(rows[i].serial);
+        job.seconds = seconds;
+        int fd = open(job.device, O_RDONLY);
+        if (fd < 0 || ioctl(fd, BLKGETSIZE64, &job.size) < 0 || job.size < LARGE)
+            die("size");
+        close(fd);
+        struct job warm = job;
+        warm.seconds = 0.3;
+        measure("warm-up", &warm, rows[i].threads);
+        measure(name, &job, rows[i].threads);
+        return;
+    }
+    die(name);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        fprintf(stderr, "usage: blk DEVICE [SECONDS]\n");
+    if (argc < 3) {
+        fprintf(stderr, "usage: blk SECONDS ROW...\n");
         return 2;
     }
-    struct job base = {.device = argv[1], .seconds = argc > 2 ? atof(argv[2]) : 2, .random = 1, .block = SMALL};
-    int fd = open(base.device, O_RDONLY);
-    if (fd < 0 || ioctl(fd, BLKGETSIZE64, &base.size) < 0 || base.size < LARGE)
-        die("size");
-    close(fd);
-
-    struct job warm = base, read_small = base, write_small = base, read_large = base, write_large = base;
-    warm.seconds = 0.5;
-    write_small.write = write_large.write = 1;
-    read_large.random = write_large.random = 0;
-    read_large.block = write_large.block = LARGE;
-    measure("warm-up", &warm, 1);
-    measure("guest-4k-qd1", &read_small, 1);
-    measure("guest-4k-qd32", &read_small, 32);
-    measure("randwrite-4k-qd1", &write_small, 1);
-    measure("guest-1m-qd4", &read_large, 4);
-    measure("read-1m", &read_large, 1);
-    measure("write-1m", &write_large, 1);
+    for (int i = 2; i < argc; i++)
+        run(argv[i], atof(argv[1]));
+    printf("bench ended=1\n");
     return 0;
 }

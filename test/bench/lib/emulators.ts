@@ -12,8 +12,16 @@ export interface Board {
   kernel: string;
   initrd?: string;
   append?: string;
+  /** As -object has them. */
+  objects?: readonly string[];
+  disks?: readonly BoardDisk[];
+}
+
+export interface BoardDisk {
   /** A raw image. */
-  disk?: string;
+  file: string;
+  /** As -device has it, without the drive. */
+  device: string;
 }
 
 export interface Emulator {
@@ -25,14 +33,15 @@ const QEMU = 'qemu-system-riscv64';
 const CLI = fileURLToPath(new URL('../../../main/cli/main.ts', import.meta.url));
 
 /** Options that both understand. */
-function options({ memory, harts = 1, bios, kernel, initrd, append, disk }: Board): string[] {
+function options({ memory, harts = 1, bios, kernel, initrd, append, objects = [], disks = [] }: Board): string[] {
   const args = ['-M', 'virt', '-m', `${memory}M`, '-smp', `${harts}`, '-bios', bios, '-kernel', kernel, '-nographic'];
   args.push('-nodefaults', '-serial', 'mon:stdio', '-no-reboot', '-global', 'virtio-mmio.force-legacy=false');
   if (initrd !== undefined) args.push('-initrd', initrd);
   if (append !== undefined) args.push('-append', append);
-  if (disk !== undefined) {
-    args.push('-drive', `file=${disk.replaceAll(',', ',,')},format=raw,if=none,id=disk0`);
-    args.push('-device', 'virtio-blk-device,drive=disk0');
+  for (const object of objects) args.push('-object', object);
+  for (const [i, { file, device }] of disks.entries()) {
+    args.push('-drive', `file=${file.replaceAll(',', ',,')},format=raw,if=none,id=disk${i}`);
+    args.push('-device', `${device},drive=disk${i}`);
   }
   return args;
 }

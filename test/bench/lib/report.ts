@@ -46,9 +46,22 @@ export function lineOf(figure: Figure, versions: Record<string, string>): Line {
   };
 }
 
-export const TABLE_HEAD = `${'benchmark'.padEnd(26)}${'ours'.padStart(11)}${'qemu'.padStart(11)}  ${'unit'.padEnd(8)}ratio (>1: better than qemu)`;
+/** Columns: the longest name of a row is device-packed-write-1m-qd128. */
+const NAME = 29;
+
+export const TABLE_HEAD = `${'benchmark'.padEnd(NAME)}${'ours'.padStart(11)}${'qemu'.padStart(11)}  ${'unit'.padEnd(8)}ratio (>1: better than qemu)`;
 
 export function tableLine({ name, unit, ours, peer, ratio }: Line): string {
   const cell = (value: number | null) => (value === null ? '-' : String(value)).padStart(11);
-  return `${name.padEnd(26)}${cell(ours)}${cell(peer)}  ${unit.padEnd(8)}${ratio ?? '-'}`;
+  return `${name.padEnd(NAME)}${cell(ours)}${cell(peer)}  ${unit.padEnd(8)}${ratio ?? '-'}`;
+}
+
+/** The table of BENCHMARKS.md; `prettier --write` aligns its columns. */
+export const MARKDOWN_HEAD = '| row | ours | QEMU | unit | ratio |\n| --- | ---: | ---: | --- | ---: |';
+
+export function markdownLine({ name, unit, ours, peer, ratio }: Line): string {
+  // Three digits, in full: 18860 and not 1.89e+4.
+  const cell = (value: number | null) =>
+    value === null ? '' : String(Number(value.toPrecision(value < 1000 ? 3 : 4)));
+  return `| ${name} | ${cell(ours)} | ${cell(peer)} | ${unit} | ${ratio === null ? '' : ratio.toFixed(2)} |`;
 }

@@ -1,54 +1,37 @@
-/** The disk as the guest sees it: requests and bytes a second of a program in the guest (guest/blk.c). */
-import { readFileSync, writeFileSync } from 'node:fs';
+/** The disk: what the device itself can do, and what the guest gets of it. Images are in memory: this is not about disks. */
+import { accessSync, constants, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { benchNumbers, runBoard } from '../lib/emulators.ts';
 import type { Figure } from '../lib/report.ts';
-import { type Context, compile, initrdWith, interleaved } from '../lib/suite.ts';
+import type { Context } from '../lib/suite.ts';
+import { BLK_DEVICE_ROWS, blkDevice } from './blk-device.ts';
+import { BLK_GUEST_ROWS, blkGuest } from './blk-guest.ts';
 
-const MIB = 2 ** 20;
-const DISK_MIB = 256;
-/** Seconds a pattern. */
-const DURATION = 2;
+export const BLK_ROWS: readonly string[] = [...BLK_DEVICE_ROWS, ...BLK_GUEST_ROWS];
 
-const PATTERNS = [
-  { name: 'guest-4k-qd1', unit: 'IOPS' },
-  { name: 'guest-4k-qd32', unit: 'IOPS' },
-  { name: 'randwrite-4k-qd1', unit: 'IOPS' },
-  { name: 'guest-1m-qd4', unit: 'MiB/s' },
-  { name: 'read-1m', unit: 'MiB/s' },
-  { name: 'write-1m', unit: 'MiB/s' },
-];
+const TMPFS = '/dev/shm';
+/** Bytes that the images take, and something to spare. */
+const ROOM = 2 ** 30;
 
 export async function blk(context: Context): Promise<Figure[]> {
-  const { kernel, initrd: base, append } = await context.guest();
-  const program = path.join(context.scratch, 'blk');
-  compile(['-O2', '-static', '-pthread', fileURLToPath(new URL('../guest/blk.c', import.meta.url)), '-o', program]);
-  const initrd = initrdWith(context, base, [
-    { type: 'file', name: 'bench-blk', data: readFileSync(program), mode: 0o755 },
-  ]);
-  const disk = path.join(context.scratch, 'disk.raw');
-  writeFileSync(disk, Buffer.alloc(DISK_MIB * MIB, 0x5a));
+  const rows = new Set(BLK_ROWS.filter((name) => context.only.length === 0 || context.only.includes(name)));
+  const folder = mkdtempSync(path.join(inMemory() ? TMPFS : context.scratch, 'ringside-blk-'));
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  process.once('exit', remove);
+  try {
+    return [...(await blkDevice(context, rows, folder)), ...(await blkGuest(context, rows, folder))];
+  } finally {
+    process.removeListener('exit', remove);
+    remove();
+  }
+}
 
-  const board = {
-    memory: 1024,
-    bios: 'default' as const,
-    kernel,
-    initrd,
-    append: `${append} ringside.exec="/bench-blk /dev/vda ${DURATION}"`,
-    disk,
-  };
-  const figures = PATTERNS.map(({ name, unit }): Figure => ({
-    name: `blk-${name}`,
-    unit,
-    better: 'more',
-    ours: [],
-    peer: [],
-  }));
-  await interleaved(context, 'blk', async (emulator) => {
-    const { output } = await runBoard(emulator, board, [`bench ${PATTERNS.at(-1)!.name}=`], 300);
-    const numbers = benchNumbers(output);
-    figures.forEach((figure, i) => figure[emulator.name].push(numbers.get(PATTERNS[i].name)!));
-  });
-  return figures;
+/** Whether there is a file system in memory with room. Elsewhere it is the page cache, and writes wait for the disk. */
+function inMemory(): boolean {
+  try {
+    accessSync(TMPFS, constants.W_OK);
+    const { bavail, bsize } = statfsSync(TMPFS);
+    return bavail * bsize >= ROOM;
+  } catch {
+    return false;
+  }
 }
