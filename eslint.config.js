@@ -34,6 +34,7 @@ export default ts.config(
   { rules: house },
   {
     files: ['{core,main,native,test}/**/*.ts', '*.ts'],
+    ignores: ['test/renderer/**'],
     languageOptions: {
       globals: globals.node,
       parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
@@ -45,7 +46,7 @@ export default ts.config(
     languageOptions: { globals: globals.node },
   },
   {
-    files: ['renderer/**/*.{ts,svelte}'],
+    files: ['renderer/**/*.{ts,svelte}', 'test/renderer/**/*.ts'],
     languageOptions: { globals: globals.browser },
   },
   {

@@ -1,7 +1,12 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { svelteTesting } from '@testing-library/svelte/vite';
 import { defineConfig } from 'vitest/config';
 
 /** Tests that boot guests and look at how quickly they answer: one file at a time, when the others are done. */
 const ALONE = ['test/machine/**/*.test.ts'];
+
+/** Components of the user interface, in a document without a browser. */
+const COMPONENTS = ['test/renderer/**/*.test.ts'];
 
 export default defineConfig({
   test: {
@@ -16,7 +21,19 @@ export default defineConfig({
         test: {
           name: 'parts',
           include: ['test/**/*.test.ts'],
-          exclude: ALONE,
+          exclude: [...ALONE, ...COMPONENTS],
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        plugins: [svelte({ configFile: 'renderer/svelte.config.js' }), svelteTesting({ autoCleanup: false })],
+        test: {
+          name: 'components',
+          include: COMPONENTS,
+          environment: 'happy-dom',
+          setupFiles: 'test/renderer/setup.ts',
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },

@@ -5,6 +5,10 @@
  */
 import { DEVICE_BASE, DEV_APLIC } from '../worker/layout';
 import { APLIC_SOURCES } from '../machine/virt-map';
+import {
+  APLIC_DOMAIN, APLIC_DOMAIN_STRIDE, APLIC_D_ENABLED, APLIC_D_PENDING, APLIC_D_SOURCECFG, APLIC_D_TARGET, APLIC_LEVEL,
+  APLIC_RAISED,
+} from './wired-layout';
 
 export const DOMAIN_M: u32 = 0;
 export const DOMAIN_S: u32 = 1;
@@ -15,25 +19,25 @@ export const APLIC_LOCK: usize = STATE;
 /** u32 each: mmsiaddrcfg, mmsiaddrcfgh, smsiaddrcfg, smsiaddrcfgh. The root's; the child has none. */
 export const MSI_CONFIG: usize = STATE + 0x10;
 /** Bit per source: what the wires say. */
-export const LEVEL: usize = STATE + 0x20;
-const DOMAIN: usize = STATE + 0x400;
-const DOMAIN_STRIDE: usize = 0x800;
-export const STATE_SIZE: usize = 0x400 + <usize>DOMAINS * DOMAIN_STRIDE;
+export const LEVEL: usize = STATE + APLIC_LEVEL;
+/** A word per source: for people. */
+export const RAISED: usize = STATE + APLIC_RAISED;
+export const STATE_SIZE: usize = <usize>APLIC_DOMAIN + <usize>DOMAINS * <usize>APLIC_DOMAIN_STRIDE;
 
 // Of a domain.
 /** u32: domaincfg.IE. */
 export const D_ENABLE: usize = 0;
 /** Bit per source. */
-export const D_PENDING: usize = 0x10;
-export const D_ENABLED: usize = 0x20;
+export const D_PENDING: usize = APLIC_D_PENDING;
+export const D_ENABLED: usize = APLIC_D_ENABLED;
 /** Four u32 for each hart: idelivery, iforce, ithreshold. */
 export const D_IDC: usize = 0x40;
 export const IDC_DELIVERY: usize = 0;
 export const IDC_FORCE: usize = 4;
 export const IDC_THRESHOLD: usize = 8;
 /** u32 for each source, with room for all whose bits are in a word. */
-export const D_SOURCECFG: usize = 0x100;
-export const D_TARGET: usize = 0x300;
+export const D_SOURCECFG: usize = APLIC_D_SOURCECFG;
+export const D_TARGET: usize = APLIC_D_TARGET;
 
 export const SOURCE_WORDS: u32 = (APLIC_SOURCES + 31) / 32;
 
@@ -53,7 +57,7 @@ export const TARGET_EIID_MASK: u32 = 0x7ff;
 export const IPRIO_MASK: u32 = 7;
 
 export function domainAt(domain: u32): usize {
-  return DOMAIN + <usize>domain * DOMAIN_STRIDE;
+  return STATE + APLIC_DOMAIN + <usize>domain * <usize>APLIC_DOMAIN_STRIDE;
 }
 
 // @ts-ignore: decorator

@@ -11,8 +11,8 @@ import { lock, unlock } from '../memory/lock.as';
 import { claimInterrupt, deliver, idcAt, lowerAll, msiMode, sendMsi, topInterrupt } from './aplic-deliver.as';
 import {
   APLIC_LOCK, bitOf, D_ENABLE, D_ENABLED, D_PENDING, D_SOURCECFG, D_TARGET, DOMAIN_M, DOMAIN_S, domainAt, IDC_DELIVERY,
-  IDC_FORCE, IDC_THRESHOLD, implemented, IPRIO_MASK, isLevel, isPending, LEVEL, modeOf, MSI_CONFIG, rectified, setPendingBit,
-  SM_DETACHED, SM_EDGE1, SM_INACTIVE, SM_MASK, SOURCE_WORDS, SOURCECFG_D, sourcecfg, STATE_SIZE, TARGET_EIID_MASK,
+  IDC_FORCE, IDC_THRESHOLD, implemented, IPRIO_MASK, isLevel, isPending, LEVEL, modeOf, MSI_CONFIG, RAISED, rectified,
+  setPendingBit, SM_DETACHED, SM_EDGE1, SM_INACTIVE, SM_MASK, SOURCE_WORDS, SOURCECFG_D, sourcecfg, STATE_SIZE, TARGET_EIID_MASK,
   TARGET_HART_SHIFT, wordOf,
 } from './aplic-state.as';
 
@@ -92,6 +92,7 @@ function setLevel(source: u32, high: bool): void {
   const levels = load<u32>(word);
   if (((levels & bitOf(source)) != 0) == high) return;
   store<u32>(word, levels ^ bitOf(source));
+  if (high) store<u32>(RAISED + <usize>source * 4, load<u32>(RAISED + <usize>source * 4) + 1);
   const domain = (sourcecfg(domainAt(DOMAIN_M), source) & SOURCECFG_D) != 0 ? DOMAIN_S : DOMAIN_M;
   const at = domainAt(domain);
   if (modeOf(at, source) < SM_EDGE1) return;

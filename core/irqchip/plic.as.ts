@@ -9,6 +9,10 @@
  */
 import { CONTROL_BASE, CTL_HARTS, DEVICE_BASE, DEV_PLIC, MAX_HARTS, H_IRQ } from '../worker/layout';
 import { PLIC_SOURCES } from '../machine/virt-map';
+import {
+  PLIC_CLAIMED, PLIC_ENABLE, PLIC_ENABLE_STRIDE, PLIC_LEVEL, PLIC_PENDING, PLIC_PRIORITY, PLIC_RAISED, PLIC_STATE_SIZE,
+  PLIC_THRESHOLD,
+} from './wired-layout';
 import { hartBlock, lowerLines, raiseLines } from '../cpu/hart.as';
 import { lock, unlock } from '../memory/lock.as';
 
@@ -24,7 +28,6 @@ const CONTEXT_CLAIM: u32 = 4;
 
 const PRIORITY_MASK: u32 = 7;
 const WORDS: u32 = PLIC_SOURCES / 32;
-const CONTEXTS: u32 = MAX_HARTS * 2;
 
 /** mip bit numbers of the outputs. */
 const LINE_SEI = 1 << 9;
@@ -34,16 +37,17 @@ const LINE_MEI = 1 << 11;
 const STATE: usize = DEVICE_BASE + DEV_PLIC;
 const LOCK: usize = STATE;
 /** Bit per source, WORDS words each: input level, pending, being served (between claim and completion). */
-const LEVEL: usize = STATE + 0x40;
-const PENDING: usize = STATE + 0x50;
-const CLAIMED: usize = STATE + 0x60;
+const LEVEL: usize = STATE + PLIC_LEVEL;
+const PENDING: usize = STATE + PLIC_PENDING;
+const CLAIMED: usize = STATE + PLIC_CLAIMED;
 /** A word per source. */
-const PRIORITY: usize = STATE + 0x100;
+const PRIORITY: usize = STATE + PLIC_PRIORITY;
 /** A word per context. */
-const THRESHOLD: usize = STATE + 0x300;
-/** WORDS words per context, 16 bytes apart. */
-const ENABLE: usize = STATE + 0x400;
-const STATE_END: usize = ENABLE + CONTEXTS * 16;
+const THRESHOLD: usize = STATE + PLIC_THRESHOLD;
+/** WORDS words per context. */
+const ENABLE: usize = STATE + PLIC_ENABLE;
+/** A word per source: for people. */
+const RAISED: usize = STATE + PLIC_RAISED;
 
 // @ts-ignore: decorator
 @inline
@@ -57,7 +61,7 @@ function bestSource(context: u32): u32 {
   let bestPriority = load<u32>(THRESHOLD + context * 4);
   for (let word: u32 = 0; word < WORDS; word++) {
     let candidates =
-      load<u32>(PENDING + word * 4) & ~load<u32>(CLAIMED + word * 4) & load<u32>(ENABLE + context * 16 + word * 4);
+      load<u32>(PENDING + word * 4) & ~load<u32>(CLAIMED + word * 4) & load<u32>(ENABLE + context * PLIC_ENABLE_STRIDE + word * 4);
     while (candidates != 0) {
       const source = word * 32 + ctz<u32>(candidates);
       const priority = load<u32>(PRIORITY + source * 4);
@@ -96,6 +100,7 @@ function setLevel(source: u32, high: bool): void {
     return;
   }
   store<u32>(LEVEL + word, levels | bit);
+  store<u32>(RAISED + source * 4, load<u32>(RAISED + source * 4) + 1);
   // The gateway is shut between claim and completion; the completion looks at the level again.
   if ((load<u32>(CLAIMED + word) & bit) != 0) return;
   store<u32>(PENDING + word, load<u32>(PENDING + word) | bit);
@@ -154,7 +159,7 @@ export function plicRead(offset: u32): u32 {
     const context = (offset - ENABLE_OFFSET) / ENABLE_STRIDE;
     const byte = (offset - ENABLE_OFFSET) % ENABLE_STRIDE;
     if (context >= contextCount() || byte >= WORDS * 4) return 0;
-    return load<u32>(ENABLE + context * 16 + byte);
+    return load<u32>(ENABLE + context * PLIC_ENABLE_STRIDE + byte);
   }
   const context = (offset - CONTEXT_OFFSET) / CONTEXT_STRIDE;
   if (context >= contextCount()) return 0;
@@ -180,7 +185,7 @@ function writeRegister(offset: u32, value: u32): void {
     const context = (offset - ENABLE_OFFSET) / ENABLE_STRIDE;
     const byte = (offset - ENABLE_OFFSET) % ENABLE_STRIDE;
     if (context >= contextCount() || byte >= WORDS * 4) return;
-    store<u32>(ENABLE + context * 16 + byte, byte == 0 ? value & ~1 : value);
+    store<u32>(ENABLE + context * PLIC_ENABLE_STRIDE + byte, byte == 0 ? value & ~1 : value);
     update();
     return;
   }
@@ -204,6 +209,6 @@ export function plicWrite(offset: u32, value: u32): void {
 
 /** Power-on state, all levels low, lock free. Only while no hart and no I/O worker runs. */
 export function plicReset(): void {
-  memory.fill(STATE, 0, STATE_END - STATE);
+  memory.fill(STATE, 0, PLIC_STATE_SIZE);
   for (let hart = 0; hart < MAX_HARTS; hart++) lowerLines(hartBlock(hart), LINE_SEI | LINE_MEI);
 }

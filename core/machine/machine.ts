@@ -7,6 +7,7 @@ import { EventEmitter } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { machineConfig } from '../api/machine.ts';
 import type { MachineConfig, MachineConfigInput, MachineExit, MachineSnapshot, MachineState } from '../api/machine.ts';
+import type { MachineView, ObjectView, RegistersView } from '../api/machine-view.ts';
 import { GoldfishRtc } from '../devices/goldfish-rtc.ts';
 import { SifiveTest } from '../devices/sifive-test.ts';
 import { engineModule, instantiateEngine, monotonicNow } from '../engine.ts';
@@ -31,7 +32,10 @@ import { ControlPage } from './control-page.ts';
 import type { BackendKind, DeviceDeleted, DeviceInput, PropertyInputs } from './object-model.ts';
 import { HartGroup } from './hart-group.ts';
 import type { JitOptions } from './hart-group.ts';
+import { hartRegisters } from './hart-registers.ts';
 import { hartSnapshots } from './hart-snapshot.ts';
+import { viewMachine, viewObject, viewRegisters } from './machine-view.ts';
+import { machineAddressSpaces } from './monitor-board.ts';
 import { MachineMonitorTarget } from './monitor-target.ts';
 import { Peripherals } from './peripherals.ts';
 import { RAM_PHYS, RTC_IRQ, RTC_PHYS, RTC_SIZE, TEST_PHYS, TEST_SIZE, VIRTIO_SLOTS } from './virt-map.ts';
@@ -528,6 +532,29 @@ export class Machine extends EventEmitter<MachineEvents> {
       harts: hartSnapshots(this.#control, this.config.harts),
       virtio: this.#disposed === null ? this.#peripherals.snapshot() : [],
     };
+  }
+
+  /** What it is made of and what its parts do. */
+  view(): MachineView {
+    return viewMachine({
+      snapshot: this.snapshot(),
+      tree: this.qom,
+      addressSpaces: machineAddressSpaces(this.config, this.qom),
+      control: this.#control,
+      aia: this.config.aia,
+      jit: this.statistics(),
+    });
+  }
+
+  /** An object by its path. @throws RingsideError 'not-found' */
+  viewObject(path: string): ObjectView {
+    return viewObject(this.qom, path);
+  }
+
+  /** A hart's registers, for which all harts stand still for a moment. @throws RingsideError 'not-found' */
+  viewRegisters(hart: number): Promise<RegistersView> {
+    if (hart >= this.config.harts) throw new RingsideError('not-found', `there is no hart ${hart}`);
+    return this.#halted(() => viewRegisters(hartRegisters(this.#control, hart)));
   }
 }
 

@@ -121,6 +121,10 @@ export async function createApp(options: AppOptions): Promise<App> {
       return {};
     },
 
+    'machine.view': ({ id }) => manager.machine(id).view(),
+    'machine.object': ({ id, path: where }) => manager.machine(id).viewObject(where),
+    'machine.registers': ({ id, hart }) => manager.machine(id).viewRegisters(hart),
+
     'console.attach': ({ id, port }, session) => {
       const console = manager.console(id, port);
       const stream = streams.offer(session, (bytes) => console.watch(bytes));

@@ -3,6 +3,7 @@
  * emulator is known here.
  */
 import type { MachineConfig, MachineExit, MachineSnapshot, MachineState } from '../../core/api/machine.ts';
+import type { MachineView, ObjectView, RegistersView } from '../../core/api/machine-view.ts';
 
 /** One end of a character device. */
 export interface ConsoleDevice {
@@ -23,6 +24,9 @@ export interface RunningMachine {
   /** Pulls the plug; disks are flushed. */
   powerOff(): Promise<MachineExit>;
   snapshot(): MachineSnapshot;
+  view(): MachineView;
+  viewObject(path: string): ObjectView;
+  viewRegisters(hart: number): Promise<RegistersView>;
   /** By port: serial0, console0. */
   readonly chardevs: ReadonlyMap<string, ConsoleDevice>;
   on(event: 'state', listener: (state: MachineState) => void): unknown;

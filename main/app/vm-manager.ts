@@ -203,6 +203,13 @@ export class VmManager {
     return this.#get(id).machine?.snapshot() ?? null;
   }
 
+  /** @throws bad-state when it is off */
+  machine(id: string): RunningMachine {
+    const vm = this.#get(id);
+    if (vm.machine === null) throw new RingsideError('bad-state', `“${vm.name}” is off: start it first`);
+    return vm.machine;
+  }
+
   /** @throws not-found when the VM has no such port */
   console(id: string, port: string): ConsolePort {
     const vm = this.#get(id);

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { machineSnapshot } from '../../core/api/machine.ts';
+import { machineView, objectView, registersView } from '../../core/api/machine-view.ts';
 import type { ErrorKind } from '../../core/errors.ts';
 import { deltaOp } from './contract/delta.ts';
 import {
@@ -53,6 +54,15 @@ export const commands = {
   /** As vm.snapshot, and from now on `machine.delta` events follow to this client, at most 10 a second. */
   'vm.watch': { params: oneVm, result: z.object({ snapshot: machineSnapshot.nullable(), seq: z.number().int() }) },
   'vm.unwatch': { params: oneVm, result: done },
+
+  /** What a machine that is on is made of, now. */
+  'machine.view': { params: oneVm, result: machineView },
+  'machine.object': { params: z.strictObject({ id: vmId, path: z.string().max(1000) }), result: objectView },
+  /** All harts stand still for a moment. */
+  'machine.registers': {
+    params: z.strictObject({ id: vmId, hart: z.number().int().min(0).max(7) }),
+    result: registersView,
+  },
 
   /** A one-time ticket with which the transport opens a byte stream to a console port (contract/console-frames.ts). */
   'console.attach': { params: z.strictObject({ id: vmId, port: portName }), result: z.object({ stream: z.string() }) },
@@ -175,3 +185,4 @@ export function closeQuestion(vms: readonly { settings: { name: string }; state:
 
 export * from './contract/schemas.ts';
 export * from '../../core/api/machine.ts';
+export * from '../../core/api/machine-view.ts';

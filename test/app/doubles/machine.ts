@@ -14,6 +14,7 @@ import type {
   VirtioDeviceSnapshot,
 } from '../../../core/api/machine.ts';
 import type { ConsoleDevice, MachineFactory, RunningMachine } from '../../../main/app/machine.ts';
+import { fakeObject, fakeView } from './machine-view.ts';
 
 export const PROMPT = 'guest# ';
 const SECTOR = 512;
@@ -174,6 +175,18 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
       })),
       virtio: structuredClone(this.#devices()),
     };
+  }
+
+  view() {
+    return fakeView(this.snapshot());
+  }
+
+  viewObject(path: string) {
+    return fakeObject(path);
+  }
+
+  async viewRegisters() {
+    return { pc: '0x80000000', privilege: 'S', x: [{ name: 'zero', value: '0x0' }], csrs: [] };
   }
 
   #devices(): VirtioDeviceSnapshot[] {
