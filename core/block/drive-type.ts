@@ -18,7 +18,14 @@ export const DRIVE_TYPE: TypeInfo = {
   parent: 'object',
   description: 'a disk image',
   properties: [
-    { name: 'file', kind: 'string', default: null, description: 'host path of the image' },
+    {
+      name: 'file',
+      kind: 'string',
+      default: null,
+      holds: 'file',
+      required: true,
+      description: 'host path of the image',
+    },
     { name: 'format', kind: 'enum', values: ['raw'], default: 'raw', description: 'image format' },
     { name: 'readonly', kind: 'bool', default: false, description: 'the guest cannot write' },
     { name: 'serial', kind: 'string', default: null, maxBytes: 20, description: 'serial number that the guest sees' },

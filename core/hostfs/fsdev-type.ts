@@ -12,12 +12,20 @@ export const FSDEV_LOCAL_TYPE: TypeInfo = {
   parent: 'fsdev',
   description: 'a folder of the host',
   properties: [
-    { name: 'path', kind: 'string', default: null, description: 'host path of the folder' },
+    {
+      name: 'path',
+      kind: 'string',
+      default: null,
+      holds: 'folder',
+      required: true,
+      description: 'host path of the folder',
+    },
     {
       name: 'security_model',
       kind: 'enum',
       values: SECURITY_MODELS,
       default: null,
+      required: true,
       description: "where the guest's owners and modes are kept",
     },
     { name: 'readonly', kind: 'bool', default: false, description: 'the guest can change nothing' },

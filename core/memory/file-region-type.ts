@@ -17,6 +17,8 @@ export const MEMORY_BACKEND_FILE_TYPE: TypeInfo = {
       name: 'mem-path',
       kind: 'string',
       default: null,
+      holds: 'file',
+      required: true,
       description: 'host path of the file; made when it is not there',
     },
     SIZE,

@@ -137,6 +137,7 @@ const STREAM = netdevType(
       kind: 'u32',
       default: 0,
       max: 3600,
+      unit: 's',
       description: 'seconds after which a lost or refused connection is tried again; 0: never',
     },
     { name: 'addr.type', kind: 'enum', values: SOCKET_TYPES, default: null, description: 'the kind of address' },

@@ -13,6 +13,8 @@ interface PropertyBase {
   readonly description: string;
   /** May be set after realize; without it only before. */
   readonly live?: boolean;
+  /** realize fails without it. */
+  readonly required?: boolean;
   /** Other names for it. */
   readonly aliases?: readonly string[];
 }
@@ -36,6 +38,8 @@ export interface NumberProperty extends PropertyBase {
   readonly min?: number;
   readonly max?: number;
   readonly powerOf2?: boolean;
+  /** For forms, e.g. "ms"; none for mere numbers. */
+  readonly unit?: string;
 }
 
 /** `size`: bytes, with the suffixes K, M, G, T. */
@@ -44,6 +48,8 @@ export interface BigProperty extends PropertyBase {
   readonly default: bigint;
   readonly min?: bigint;
   readonly max?: bigint;
+  /** For forms. Of a `size` always bytes. */
+  readonly unit?: string;
 }
 
 export interface StringProperty extends PropertyBase {
@@ -51,6 +57,8 @@ export interface StringProperty extends PropertyBase {
   readonly default: string | null;
   /** Bytes of UTF-8 at most. */
   readonly maxBytes?: number;
+  /** The text is a path on the host, of such a thing. */
+  readonly holds?: 'file' | 'folder' | 'socket';
   /** QEMU's name of the type in the help, where it is not "str". */
   readonly typeName?: string;
 }
@@ -69,8 +77,6 @@ export interface LinkProperty extends PropertyBase {
   /** What it links to: a backend kind, or the name of a QOM type. */
   readonly target: string;
   readonly default: null;
-  /** realize fails without it. */
-  readonly required?: boolean;
 }
 
 export interface ArrayProperty extends PropertyBase {

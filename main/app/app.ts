@@ -5,11 +5,13 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { RingsideError } from '../../core/errors.ts';
+import { configProblems } from '../../core/machine/check-config.ts';
 import { closeQuestion } from '../ipc/contract.ts';
 import type { AppInfo, Params, VmInfo } from '../ipc/contract.ts';
 import { Dispatcher } from '../ipc/dispatcher.ts';
 import type { Handlers } from '../ipc/dispatcher.ts';
 import { HostFiles } from './files.ts';
+import { hardwareTypes } from './hardware-types.ts';
 import { GuestService } from './guest-service.ts';
 import type { GuestCatalogue } from './guest-service.ts';
 import { Log } from './log.ts';
@@ -106,6 +108,10 @@ export async function createApp(options: AppOptions): Promise<App> {
       await manager.remove(id);
       return {};
     },
+    'vm.check': ({ settings }) => ({
+      problems: configProblems(settings).map((problem) => ({ ...problem, path: [...problem.path] })),
+    }),
+    'hardware.types': () => hardwareTypes(),
     'vm.start': ({ id }) => manager.start(id),
     'vm.pause': ({ id }) => manager.pause(id),
     'vm.resume': ({ id }) => manager.resume(id),

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { MachineExit, MachineSnapshot } from '../../core/api/machine.ts';
 import { machineConfig } from '../../core/api/machine.ts';
 import { errorLine, RingsideError } from '../../core/errors.ts';
+import { configProblems, problemLine } from '../../core/machine/check-config.ts';
 import type { LibraryProblem, VmInfo, VmSettings, VmState } from '../ipc/contract.ts';
 import { ConsolePort } from './console-port.ts';
 import { DiskClaims } from './disk-claims.ts';
@@ -30,8 +31,15 @@ export interface ManagerOptions {
 }
 
 /** Console ports that a VM with these settings has. */
-function portsOf(settings: VmSettings): string[] {
-  return settings.console ? ['serial0', 'console0'] : ['serial0'];
+function portsOf({ console, chardevs }: VmSettings): string[] {
+  const programs = chardevs.filter(({ type }) => type === 'program').map(({ id }) => id);
+  return ['serial0', ...(console ? ['console0'] : []), ...programs];
+}
+
+/** @throws RingsideError 'bad-option' for devices that their types do not allow */
+function checkHardware(settings: VmSettings): void {
+  const [problem] = configProblems(settings);
+  if (problem !== undefined) throw new RingsideError('bad-option', problemLine(problem));
 }
 
 class Vm {
@@ -39,6 +47,8 @@ class Vm {
   state: VmState = 'stopped';
   machine: RunningMachine | null = null;
   started: number | null = null;
+  /** What the present machine was made of. */
+  booted: VmSettings | null = null;
   exit: MachineExit | null = null;
   message: string | null = null;
   readonly ports = new Map<string, ConsolePort>();
@@ -67,7 +77,9 @@ class Vm {
   info(): VmInfo {
     const { id, settings, created, modified } = this.stored;
     const { state, started, exit, message } = this;
-    return { id, settings, state, created, modified, started, exit, message, ports: portsOf(settings) };
+    const pending = this.live && this.booted !== null && !sameMachine(this.booted, settings);
+    const ports = portsOf(this.machine === null ? settings : (this.booted ?? settings));
+    return { id, settings, state, created, modified, started, exit, message, pending, ports };
   }
 }
 
@@ -113,17 +125,16 @@ export class VmManager {
   }
 
   async create(settings: VmSettings): Promise<VmInfo> {
+    checkHardware(settings);
     const now = Date.now();
     const id = randomUUID();
     return this.#changed(this.#add(await this.#options.store.save({ id, created: now, modified: now, settings })));
   }
 
-  /** @throws bad-state when it runs and more than the name changes, or when its file was changed by someone else */
+  /** @throws bad-option for devices that cannot be, bad-state when its file was changed by someone else */
   update(id: string, settings: VmSettings): Promise<VmInfo> {
     return this.#exclusive(id, async (vm) => {
-      if (vm.live && !sameMachine(vm.stored.settings, settings)) {
-        throw new RingsideError('bad-state', `“${vm.name}” is on: power it off before you change its hardware`);
-      }
+      checkHardware(settings);
       const stamp = await this.#options.store.stamp(id);
       if (stamp !== null && stamp !== vm.stored.stamp) {
         throw new RingsideError('bad-state', `“${vm.name}” was changed outside this window: reload the library first`);
@@ -213,7 +224,7 @@ export class VmManager {
   /** @throws not-found when the VM has no such port */
   console(id: string, port: string): ConsolePort {
     const vm = this.#get(id);
-    if (!portsOf(vm.stored.settings).includes(port)) {
+    if (!vm.info().ports.includes(port)) {
       throw new RingsideError('not-found', `“${vm.name}” has no console port ${port}`);
     }
     return this.#port(vm, port);
@@ -221,9 +232,10 @@ export class VmManager {
 
   /** Whether a VM that is on was booted from this catalogue guest. */
   usesGuest(guest: string): VmInfo | null {
-    const user = [...this.#vms.values()].find(
-      (vm) => vm.live && vm.stored.settings.boot.source === 'guest' && vm.stored.settings.boot.guest === guest,
-    );
+    const user = [...this.#vms.values()].find((vm) => {
+      const { boot } = vm.booted ?? vm.stored.settings;
+      return vm.live && boot.source === 'guest' && boot.guest === guest;
+    });
     return user?.info() ?? null;
   }
 
@@ -235,11 +247,13 @@ export class VmManager {
   }
 
   async #boot(vm: Vm): Promise<void> {
-    const config = await this.#configOf(vm.stored.settings);
+    const { settings } = vm.stored;
+    const config = await this.#configOf(settings);
     // Claimed before anything is opened: two starts at once must not both see the disk free.
     await this.#claims.claim(vm.id, vm.name, config.drives);
     const machine = await this.#options.machines.create(config);
     vm.machine = machine;
+    vm.booted = settings;
     vm.started = Date.now();
     machine.on('state', () => this.#follow(vm, machine));
     machine.on('exit', (exit) => this.#ended(vm, machine, exit));
@@ -309,6 +323,7 @@ export class VmManager {
       this.#options.events.log('error', vm.id, `“${vm.name}” could not be taken down cleanly: ${errorLine(error)}`);
     }
     vm.machine = null;
+    vm.booted = null;
     vm.started = null;
     vm.state = 'stopped';
     for (const port of vm.ports.values()) port.disconnect();

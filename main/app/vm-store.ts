@@ -8,6 +8,7 @@ import { mkdir, open, readdir, rmdir, stat, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { errorLine } from '../../core/errors.ts';
+import { configProblems, problemLine } from '../../core/machine/check-config.ts';
 import { issueLine, vmId, vmSettings } from '../ipc/contract.ts';
 import type { LibraryProblem, VmSettings } from '../ipc/contract.ts';
 import { syncDirectory, writeFileAtomic } from './atomic-file.ts';
@@ -136,6 +137,8 @@ export class VmStore {
       throw new Error('made by a newer Ringside: update this one to use it');
     const parsed = vmFile.safeParse(json);
     if (!parsed.success) throw new Error(issueLine(parsed.error.issues));
+    const [problem] = configProblems(parsed.data.settings);
+    if (problem !== undefined) throw new Error(problemLine(problem));
     if (parsed.data.id !== id)
       throw new Error(`its id is not the name of its folder: rename the folder to ${parsed.data.id}`);
     const { created, modified, settings } = parsed.data;

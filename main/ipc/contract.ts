@@ -8,6 +8,7 @@ import { machineSnapshot } from '../../core/api/machine.ts';
 import { machineView, objectView, registersView } from '../../core/api/machine-view.ts';
 import type { ErrorKind } from '../../core/errors.ts';
 import { deltaOp } from './contract/delta.ts';
+import { hardwareProblem, hardwareTypes } from './contract/hardware.ts';
 import {
   appInfo,
   fileListing,
@@ -39,10 +40,17 @@ export const commands = {
 
   'vm.list': { params: nothing, result: z.object({ vms: z.array(vmInfo), problems: z.array(libraryProblem) }) },
   'vm.create': { params: z.strictObject({ settings: vmSettings }), result: vmInfo },
-  /** While it runs only the name can change. */
+  /** Of a VM that is on, all but the name applies at its next start (`pending`). */
   'vm.update': { params: z.strictObject({ id: vmId, settings: vmSettings }), result: vmInfo },
   /** Removes the VM from the library. Disk images stay. */
   'vm.delete': { params: oneVm, result: done },
+  /** What the types of its devices and back ends do not allow; empty: nothing. */
+  'vm.check': {
+    params: z.strictObject({ settings: vmSettings }),
+    result: z.object({ problems: z.array(hardwareProblem) }),
+  },
+  /** What a VM can be made of. Does not change while the app runs. */
+  'hardware.types': { params: nothing, result: hardwareTypes },
   'vm.start': { params: oneVm, result: vmInfo },
   'vm.pause': { params: oneVm, result: vmInfo },
   'vm.resume': { params: oneVm, result: vmInfo },
@@ -183,6 +191,7 @@ export function closeQuestion(vms: readonly { settings: { name: string }; state:
   };
 }
 
+export * from './contract/hardware.ts';
 export * from './contract/schemas.ts';
 export * from '../../core/api/machine.ts';
 export * from '../../core/api/machine-view.ts';

@@ -45,12 +45,15 @@ export class VmDraft {
   noReboot = $state(false);
 
   readonly #info: AppInfo;
+  /** What these forms do not edit: devices, back ends, the kind of interrupt controllers, ... */
+  readonly #rest: Partial<VmSettings> = {};
   #touched = $state<Record<string, boolean>>({});
   #all = $state(false);
 
   constructor(info: AppInfo, settings?: VmSettings) {
     this.#info = info;
     if (settings === undefined) return;
+    this.#rest = settings;
     this.name = settings.name;
     this.memory = bytes(settings.memory);
     this.harts = String(settings.harts);
@@ -102,6 +105,7 @@ export class VmDraft {
 
   /** What the contract would be given. */
   readonly input: VmSettingsInput = $derived({
+    ...this.#rest,
     name: this.name,
     // A size that is none must not pass as one.
     memory: parseSize(this.memory, 'm') ?? NaN,
@@ -125,7 +129,7 @@ export class VmDraft {
     console: this.console,
     rng: this.rng,
     forceLegacy: this.forceLegacy,
-    ...(this.noReboot ? { noReboot: true } : {}),
+    noReboot: this.noReboot ? true : undefined,
   });
 
   readonly #checked = $derived(vmSettings.safeParse(this.input));

@@ -265,18 +265,51 @@ describe('a disk in two VMs', () => {
 });
 
 describe('changing a VM', () => {
-  test('while it is off, everything; while it is on, the name', async () => {
+  test('while it is on, its name changes at once and its hardware at the next start', async () => {
     const { id } = await create();
     const bigger = settings({ memory: 512 * MIB });
     expect((await client.call('vm.update', { id, settings: bigger })).settings.memory).toBe(512 * MIB);
     await client.call('vm.start', { id });
-    await expect(client.call('vm.update', { id, settings: settings() })).rejects.toMatchObject({
-      kind: 'bad-state',
-      message: expect.stringContaining('power it off'),
-    });
+    const smaller = await client.call('vm.update', { id, settings: settings({ console: false }) });
+    expect(smaller).toMatchObject({ pending: true, state: 'running', ports: ['serial0', 'console0'] });
+    expect(app.machines.last.config.memory).toBe(512 * MIB);
     const renamed = await client.call('vm.update', { id, settings: { ...bigger, name: 'new name' } });
-    expect(renamed).toMatchObject({ state: 'running', settings: { name: 'new name' } });
+    expect(renamed).toMatchObject({ state: 'running', pending: false, settings: { name: 'new name' } });
     expect(await readFile(stored(id), 'utf8')).toContain('new name');
+    await client.call('vm.update', { id, settings: settings({ console: false }) });
+    await client.call('vm.powerOff', { id });
+    expect(await client.call('vm.start', { id })).toMatchObject({ pending: false, ports: ['serial0'] });
+    expect(app.machines.last.config.memory).toBe(256 * MIB);
+  });
+
+  test('its devices are what their types allow', async () => {
+    const wrong = settings({ devices: [{ driver: 'virtio-rng-pci', id: 'r', perod: 1 }] });
+    const line = 'device r (virtio-rng-pci): unknown "perod" (did you mean period?)';
+    const refused = { kind: 'bad-option', message: expect.stringContaining(line) };
+    await expect(client.call('vm.create', { settings: wrong })).rejects.toMatchObject(refused);
+    const { id } = await create();
+    await expect(client.call('vm.update', { id, settings: wrong })).rejects.toMatchObject(refused);
+    const { problems } = await client.call('vm.check', { settings: wrong });
+    expect(problems).toMatchObject([{ path: ['devices', 0, 'perod'], what: 'device r (virtio-rng-pci)' }]);
+  });
+
+  test('the machine gets the devices and what is behind them, and its consoles are ports', async () => {
+    const hardware: Partial<VmSettingsInput> = {
+      aia: 'aplic-imsic',
+      accel: 'interp',
+      chardevs: [{ type: 'program', id: 'agent' }],
+      netdevs: [{ type: 'socket', id: 'net0', listen: ':1234' }],
+      devices: [
+        { driver: 'virtio-net-pci', id: 'nic0', netdev: 'net0' },
+        { driver: 'virtio-serial-pci', id: 'ports' },
+        { driver: 'virtserialport', bus: 'ports.0', chardev: 'agent' },
+      ],
+    };
+    const vm = await create(hardware);
+    expect(vm.ports).toEqual(['serial0', 'console0', 'agent']);
+    await client.call('vm.start', { id: vm.id });
+    expect(app.machines.last.config).toMatchObject(hardware);
+    expect(JSON.parse(await readFile(stored(vm.id), 'utf8'))).toMatchObject({ ringside: 1, settings: hardware });
   });
 
   test('a VM that somebody else changed meanwhile is not overwritten', async () => {

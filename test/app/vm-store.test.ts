@@ -29,6 +29,32 @@ test('what is saved is loaded', async () => {
   expect((await store.load()).vms[0].settings.name).toBe('other');
 });
 
+test('a file of the first Ringside, which knew only disks, is loaded', async () => {
+  const id = randomUUID();
+  const old = {
+    ringside: 1,
+    id,
+    created: 1000,
+    modified: 2000,
+    settings: {
+      memory: 256 * 2 ** 20,
+      harts: 1,
+      bios: 'default',
+      drives: [{ id: 'drive0', file: '/images/a.raw', format: 'raw' }],
+      console: true,
+      rng: true,
+      forceLegacy: false,
+      name: 'old',
+      boot: { source: 'guest', guest: 'debian' },
+    },
+  };
+  await mkdir(path.join(home, 'vms', id), { recursive: true });
+  await writeFile(path.join(home, 'vms', id, 'vm.json'), JSON.stringify(old));
+  const { vms, problems } = await store.load();
+  expect(problems).toEqual([]);
+  expect(vms[0].settings).toMatchObject({ ...old.settings, aia: 'none', accel: 'jit', devices: [], netdevs: [] });
+});
+
 test('files are private, and nothing is left beside them', async () => {
   const { id } = await store.save(vm());
   await store.save(vm(id));
@@ -71,6 +97,16 @@ describe('what cannot be read is reported and left as it is', () => {
       'a memory size of text',
       { ...good(randomUUID()), settings: { ...settings(), memory: 'lots' } },
       'settings.memory',
+    ],
+    [
+      'a device with a wrong property',
+      { ...good(randomUUID()), settings: settings({ devices: [{ driver: 'virtio-rng-pci', id: 'r', perod: 1 }] }) },
+      'device r (virtio-rng-pci): unknown "perod" (did you mean period?)',
+    ],
+    [
+      'a device of no type',
+      { ...good(randomUUID()), settings: { ...settings(), devices: [{ id: 'r' }] } },
+      'settings.devices.0.driver: must be the name of a device type',
     ],
     ['fields that we do not know', { ...good(randomUUID()), run: 'rm -rf' }, 'run'],
     ['deeply nested', `${'['.repeat(100_000)}${']'.repeat(100_000)}`, ''],

@@ -20,6 +20,7 @@ export const P9_TYPE: VirtioDeviceType = {
       kind: 'string',
       default: null,
       maxBytes: 32,
+      required: true,
       description: 'name by which the guest mounts it',
     },
   ],

@@ -24,7 +24,9 @@ export const RNG_SOURCE_TYPES: readonly TypeInfo[] = [
     name: 'rng-random',
     parent: 'rng-backend',
     description: 'a file or device of the host',
-    properties: [{ name: 'filename', kind: 'string', default: '/dev/urandom', description: 'path of what is read' }],
+    properties: [
+      { name: 'filename', kind: 'string', default: '/dev/urandom', holds: 'file', description: 'path of what is read' },
+    ],
     realize(object) {
       const fd = openSource(object.value<string>('filename'));
       object.onClose(() => closeSync(fd));

@@ -23,8 +23,15 @@ export const RNG_TYPE: VirtioDeviceType = {
       default: null,
       description: "ID of the -object that gives the entropy; without it this process's generator",
     },
-    { name: 'max-bytes', kind: 'u64', default: NO_LIMIT, min: 1n, description: 'bytes in a period at most' },
-    { name: 'period', kind: 'u32', default: 1 << 16, min: 1, description: 'the period, milliseconds' },
+    {
+      name: 'max-bytes',
+      kind: 'u64',
+      default: NO_LIMIT,
+      min: 1n,
+      unit: 'bytes',
+      description: 'bytes in a period at most',
+    },
+    { name: 'period', kind: 'u32', default: 1 << 16, min: 1, unit: 'ms', description: 'the period, milliseconds' },
   ],
   create(id, values, { backend, warn }) {
     const maxBytes = values['max-bytes'] as bigint;

@@ -23,7 +23,14 @@ export const VSOCK_TYPE: VirtioDeviceType = {
       max: VSOCK_CID_MAX,
       description: "the guest's address",
     },
-    { name: 'socket', kind: 'string', default: null, description: 'path of the unix socket for programs of the host' },
+    {
+      name: 'socket',
+      kind: 'string',
+      default: null,
+      holds: 'socket',
+      required: true,
+      description: 'path of the unix socket for programs of the host',
+    },
   ],
   async create(id, values, context) {
     const path = values['socket'] as string | null;

@@ -12,8 +12,8 @@ export const VIRTIO_SLOTS = 8;
 
 export const vmId = z.uuid();
 export const guestId = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,79}$/, 'not the id of a catalogue guest');
-/** Console ports of a machine. */
-export const portName = z.string().regex(/^[a-z]+[0-9]{1,2}$/, 'not the name of a console port');
+/** Console ports of a machine: serial0, console0, ids of chardevs. */
+export const portName = z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,63}$/, 'not the name of a console port');
 /** A path on the machine that runs the VMs. NUL never belongs in one. */
 export const hostPath = z
   .string()
@@ -109,6 +109,8 @@ export const vmInfo = z.object({
   exit: machineExit.nullable(),
   /** The last thing the machine had to say that explains its state ("drive0: no space on host, paused"), or null. */
   message: z.string().nullable(),
+  /** It is on, and its settings have changed since it was started: they apply at its next start. */
+  pending: z.boolean(),
   /** Console ports that can be attached to. */
   ports: z.array(portName),
 });
