@@ -3,7 +3,7 @@
  * ever waits: who cannot take a frame says so and tells its peer when it can again.
  */
 import { adapt, canTake } from './offload.ts';
-import { Frame } from './frame.ts';
+import type { Frame } from './frame.ts';
 
 export abstract class NetEndpoint {
   /** Who takes what this one gives; without a peer it is dropped. */
@@ -53,9 +53,7 @@ export abstract class NetEndpoint {
   }
 
   #hold(frame: Frame): void {
-    const copy = new Frame(new Uint8Array(frame.data));
-    copy.setMeta(frame);
-    this.#held.push(copy);
+    this.#held.push(frame.copy());
   }
 
   /** The peer, which has refused a frame, may take it now. */

@@ -55,6 +55,13 @@ export class Frame implements FrameMeta {
     return this.gsoType === GSO_NONE && (this.flags & HDR_F_NEEDS_CSUM) === 0;
   }
 
+  /** With bytes of its own. */
+  copy(): Frame {
+    const copy = new Frame(new Uint8Array(this.data));
+    copy.setMeta(this);
+    return copy;
+  }
+
   setMeta({ flags, gsoType, hdrLen, gsoSize, csumStart, csumOffset }: FrameMeta): void {
     this.flags = flags;
     this.gsoType = gsoType;

@@ -51,9 +51,18 @@ export abstract class VirtioDevice {
     this.id = id;
   }
 
-  /** Parameters for the worker's half at activation: what follows from the negotiated features. */
-  activation(_negotiated: bigint): unknown {
+  /**
+   * Queues are about to be handed to the worker's half: its parameters, what follows from the negotiated features.
+   *
+   * @param _queues their indices
+   */
+  activation(_negotiated: bigint, _queues: readonly number[]): unknown {
     return null;
+  }
+
+  /** What a queue is to a driver with these features. */
+  queueName(index: number, _negotiated: bigint): string {
+    return this.queues[index].name;
   }
 
   /** Feature negotiation is complete: FEATURES_OK, or for a legacy driver each write of its features. */

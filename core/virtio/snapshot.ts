@@ -85,7 +85,7 @@ function queueSnapshot(queue: ConfiguredQueue, transport: VirtioTransport, memor
   const eventIdx = hasFeature(negotiated, VIRTIO_F_EVENT_IDX);
   return {
     index: queue.index,
-    name: queue.name,
+    name: transport.device.queueName(queue.index, negotiated),
     enabled: queue.enabled,
     size: queue.size,
     maxSize: queue.maxSize,

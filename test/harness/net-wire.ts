@@ -31,8 +31,7 @@ export class NetWire {
   take(): Frame | null {
     const frame = new Frame();
     if (!this.fromNic.peek(frame)) return null;
-    const copy = new Frame(new Uint8Array(frame.data));
-    copy.setMeta(frame);
+    const copy = frame.copy();
     this.fromNic.release();
     if (this.fromNic.takeWantRoom()) this.#wake();
     return copy;

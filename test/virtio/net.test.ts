@@ -3,10 +3,14 @@ import { afterAll, afterEach, describe, expect, it } from 'vitest';
 
 import { GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4, HDR_F_DATA_VALID, HDR_F_NEEDS_CSUM } from '../../core/net/frame.ts';
 import type { FrameMeta } from '../../core/net/frame.ts';
+import { BlkDevice } from '../../core/virtio/blk/device.ts';
 import { NetDevice } from '../../core/virtio/net/device.ts';
 import type { NetDeviceOptions } from '../../core/virtio/net/device.ts';
+import { VIRTIO_BLK_T_FLUSH } from '../../core/virtio/spec/blk.ts';
 import { VIRTIO_F_EVENT_IDX, hasFeature } from '../../core/virtio/spec/features.ts';
 import * as spec from '../../core/virtio/spec/net.ts';
+import { BlkDriver } from '../harness/blk-driver.ts';
+import { FakeDisk } from '../harness/fake-disk.ts';
 import { MAC_A, MAC_B, bytesOf, checksumsAreRight, packet, plainFrame } from '../harness/frames.ts';
 import { NetDriver } from '../harness/net-driver.ts';
 import { NetWire } from '../harness/net-wire.ts';
@@ -157,12 +161,28 @@ describe.each(['modern', 'legacy'] as const)('virtio-net, %s transport', (versio
     expect(wire.toNic.isOpen).toBe(false);
     wire.send(plainFrame(MAC_A, 60));
     const driver = new NetDriver(bench, await mock.init({ queueSize: 16 }));
-    await until(() => wire.toNic.isOpen);
     await driver.post(4, 1600);
     wire.send(plainFrame(MAC_A, 61));
     expect((await driver.receive()).bytes).toHaveLength(61);
     await mock.reset();
     expect(wire.toNic.isOpen).toBe(false);
+  });
+
+  it('keeps what comes when the driver is ready but the I/O worker has not begun', async () => {
+    // The worker is up to its neck in a request of another device's disk.
+    const disk = FakeDisk.create();
+    disk.shutGate();
+    const blk = await (await bench.attach(new BlkDevice({ id: 'drive0', disk }))).init();
+    const wire = new NetWire(() => bench.iothread.wake());
+    const mock = await bench.attach(new NetDevice({ id: 'net0', mac: MAC_A, rings: wire.rings, features: ALL }));
+    blk.queues[0].add(new BlkDriver(blk, bench.allocator).prepare(VIRTIO_BLK_T_FLUSH, 0, new Uint8Array(), 0).buffers);
+    await blk.notify(0);
+    await until(() => disk.waiting);
+    const driver = new NetDriver(bench, await mock.init({ queueSize: 16 }));
+    await driver.post(4, 1600);
+    for (const length of [60, 61]) wire.send(plainFrame(MAC_A, length));
+    disk.openGate();
+    for (const length of [60, 61]) expect((await driver.receive()).bytes).toHaveLength(length);
   });
 });
 
@@ -301,6 +321,49 @@ describe('virtio-net receive buffers', () => {
     expect(buffers).toBe(4);
   });
 
+  it('has a queue without buffers hold up no other one of the card, and keeps some frames for it', async () => {
+    const features = [...ALL, spec.VIRTIO_NET_F_MQ];
+    const { wire, driver } = await plug(bench, { queuePairs: 2, features });
+    expect(await driver.command(spec.NET_CTRL_MQ, spec.NET_CTRL_MQ_VQ_PAIRS_SET, [2, 0])).toBe(spec.NET_OK);
+    // The card learns which pair a flow uses from what the driver sends (section 5.1.6.5.6).
+    const flow = (port: number, payload = 0) => ({
+      out: packet({
+        source: MAC_A,
+        destination: MAC_B,
+        sourcePort: port,
+        destinationPort: 9,
+        payload: bytesOf(payload),
+      }),
+      in: packet({
+        sourceIp: [10, 0, 0, 2],
+        destinationIp: [10, 0, 0, 1],
+        sourcePort: 9,
+        destinationPort: port,
+        payload: bytesOf(payload),
+      }),
+    });
+    for (const pair of [0, 1]) {
+      await driver.transmit(flow(1000 + pair).out.bytes, {}, pair);
+      await driver.sent(pair);
+    }
+    // Many more for the pair without buffers than are kept.
+    let sent = 0;
+    while (sent < 400 && wire.send(flow(1000, 1000).in.bytes)) sent++;
+    await driver.post(8, 1600, 1);
+    wire.send(flow(1001, 5).in.bytes);
+    expect((await driver.receive(1)).bytes).toEqual(flow(1001, 5).in.bytes);
+    await driver.post(1, 1600);
+    expect((await driver.receive()).bytes).toEqual(flow(1000, 1000).in.bytes);
+    wire.send(flow(1001, 6).in.bytes);
+    expect((await driver.receive(1)).bytes).toEqual(flow(1001, 6).in.bytes);
+    let kept = 1;
+    for (let posted = 0; posted < 48; posted++) await driver.post(1, 1600);
+    await quiet(bench);
+    while (driver.take()) kept++;
+    expect(kept).toBe(49);
+    expect(await driver.mock.status()).toBe(0xf);
+  });
+
   it('drops what no buffer of a driver without mergeable ones can hold, and goes on', async () => {
     const { wire, driver } = await plug(bench, {}, { features: [] });
     await driver.post(4, 200);
@@ -361,6 +424,17 @@ describe('virtio-net configuration', () => {
       expect(hasFeature(driver.mock.offered, bit)).toBe(false);
     }
     expect(driver.mock.queues).toHaveLength(2);
+  });
+
+  it('calls its control queue so wherever the driver has it', async () => {
+    const features = [...ALL, spec.VIRTIO_NET_F_MQ];
+    const names = () => bench.bus.snapshot()[0].queues.map(({ name }) => name);
+    const { driver } = await plug(bench, { queuePairs: 2, features });
+    expect(names()).toEqual(['receiveq1', 'transmitq1', 'receiveq2', 'transmitq2', 'controlq']);
+    await driver.mock.init({ queueSize: 16, features: [spec.VIRTIO_NET_F_CTRL_VQ] });
+    expect(names().slice(0, 3)).toEqual(['receiveq1', 'transmitq1', 'controlq']);
+    await driver.mock.init({ queueSize: 16, features: [] });
+    expect(names()[2]).toBe('receiveq2');
   });
 
   it('refuses a multicast address and an MTU that is none', () => {

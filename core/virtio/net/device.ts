@@ -1,5 +1,7 @@
 /** The control thread's half of virtio-net: the network device (virtio 1.3, section 5.1). */
 import { RingsideError } from '../../errors.ts';
+import { FrameRingReader } from '../../net/frame-ring.ts';
+import { Doorbell } from '../../net/nic-rings.ts';
 import type { NicRings } from '../../net/nic-rings.ts';
 import { ConfigSpace } from '../config-space.ts';
 import type { ConfigField } from '../config-space.ts';
@@ -9,12 +11,14 @@ import type { QueueSpec } from '../queue/configured-queue.ts';
 import { VIRTIO_ID_NETWORK } from '../spec/device-ids.ts';
 import { featureMask, hasFeature } from '../spec/features.ts';
 import * as spec from '../spec/net.ts';
+import { controlQueueIndex } from './backend.ts';
 import type { NetActivation, NetDeviceBackendOptions } from './backend.ts';
 import { rxFilterInfo } from './filter.ts';
 import type { RxFilterInfo } from './filter.ts';
 import { driverOffloads } from './offloads.ts';
 import { NetState, RX_FILTER_CHANGED, VLAN_FILTER, createNetState } from './state.ts';
 
+const CONTROL_QUEUE_NAME = 'controlq';
 const CONTROL_QUEUE_SIZE = 64;
 const DEFAULT_QUEUE_SIZE = 256;
 
@@ -87,6 +91,10 @@ export class NetDevice extends VirtioDevice {
   onRxFilterChanged: () => void = () => {};
   readonly #state: NetState;
   readonly #mac: Uint8Array;
+  readonly #maxPairs: number;
+  /** The end that the worker's half reads. It is this one's only while no receive queue runs. */
+  readonly #toNic: FrameRingReader;
+  readonly #network: Doorbell;
   #cardLink = true;
   #netdevLink = true;
   #announcing = false;
@@ -104,6 +112,9 @@ export class NetDevice extends VirtioDevice {
       throw new RingsideError('bad-option', `${id}: host_mtu= must be 68 to 65535, not ${mtu}.`);
     }
     this.#mac = mac;
+    this.#maxPairs = queuePairs;
+    this.#toNic = new FrameRingReader(rings.toNic);
+    this.#network = new Doorbell(rings.doorbell);
     this.features = offered(options);
     this.queues = queuesOf(options, hasFeature(this.features, spec.VIRTIO_NET_F_CTRL_VQ));
     const state = createNetState();
@@ -193,8 +204,19 @@ export class NetDevice extends VirtioDevice {
     });
   }
 
-  override activation(features: bigint): NetActivation {
+  override activation(features: bigint, queues: readonly number[]): NetActivation {
+    const control = controlQueueIndex(features, this.#maxPairs);
+    // From now on the driver is ready: what comes before the worker's half begins waits in the ring for it.
+    if (queues.some((index) => index % 2 === 0 && index < control) && !this.#toNic.isOpen) this.#toNic.open();
     return { features };
+  }
+
+  /** The control queue's place depends on the features (section 5.1.2). */
+  override queueName(index: number, features: bigint): string {
+    const isControl = hasFeature(features, spec.VIRTIO_NET_F_CTRL_VQ);
+    return isControl && index === controlQueueIndex(features, this.#maxPairs)
+      ? CONTROL_QUEUE_NAME
+      : super.queueName(index, features);
   }
 
   /** Section 5.1.4.1: without VIRTIO_NET_F_CTRL_MAC_ADDR a legacy driver sets its address by writing it, byte by byte. */
@@ -214,6 +236,8 @@ export class NetDevice extends VirtioDevice {
     this.#announcing = false;
     this.#state.takeAnnounced();
     this.#state.reset(this.#mac);
+    // A worker that is gone has left it open.
+    if (this.#toNic.isOpen && this.#toNic.close()) this.#network.ring();
     this.#refresh();
   }
 }
@@ -242,5 +266,5 @@ function queuesOf(
     { name: `receiveq${i + 1}`, maxSize: rxQueueSize },
     { name: `transmitq${i + 1}`, maxSize: txQueueSize },
   ]).flat();
-  return control ? [...queues, { name: 'controlq', maxSize: CONTROL_QUEUE_SIZE }] : queues;
+  return control ? [...queues, { name: CONTROL_QUEUE_NAME, maxSize: CONTROL_QUEUE_SIZE }] : queues;
 }

@@ -9,11 +9,14 @@ import { HASH_REPORT_NONE } from '../spec/net.ts';
 import { wants } from './filter.ts';
 import type { FlowTable } from './flows.ts';
 import { FlowHasher } from './hash.ts';
+import type { FlowHash } from './hash.ts';
 import { NetHeader } from './header.ts';
 import { RSS_STEERS } from './state.ts';
 import type { NetState } from './state.ts';
 
 const TURN_FRAMES = 64;
+/** What waits for the buffers of one queue while frames for others go on, at most: bytes of frames. */
+const WAITING_BYTES = 256 * 1024;
 
 export interface ReceiverOptions {
   readonly ring: FrameRingReader;
@@ -23,8 +26,18 @@ export interface ReceiverOptions {
   readonly wakeWriter: () => void;
 }
 
+/** A frame as the driver can take it, and its hash. */
+interface Delivery {
+  /** Those that are not in buffers yet. */
+  readonly pieces: Frame[];
+  readonly hash: FlowHash;
+}
+
 interface ReceiveQueue {
   readonly queue: RunningQueue;
+  /** Frames set aside, oldest first, and the bytes of them. */
+  readonly waiting: Delivery[];
+  waitingBytes: number;
   /** Buffers taken for a frame, not enough for it yet. */
   readonly held: DescriptorChain[];
   /** Bytes in them. */
@@ -40,10 +53,10 @@ export class Receiver {
   readonly #queues = new Map<number, ReceiveQueue>();
   #headerBytes = 0;
   #mergeable = false;
-  /** The ring's first frame, as the driver can take it, and the pair that it goes to; empty when it is yet to be looked at. */
-  #pieces: Frame[] = [];
+  /** The ring's first frame and the pair that it goes to; null when it is yet to be looked at. */
+  #next: Delivery | null = null;
   #pair = 0;
-  /** A queue has no buffers for a frame: its notification will say when. */
+  /** There are no buffers for it: the queue's notification will say when. */
   #starved = false;
 
   constructor(options: ReceiverOptions) {
@@ -51,8 +64,7 @@ export class Receiver {
   }
 
   start(pair: number, queue: RunningQueue): void {
-    if (this.#queues.size === 0) this.#o.ring.open();
-    this.#queues.set(pair, { queue, held: [], capacity: 0 });
+    this.#queues.set(pair, { queue, waiting: [], waitingBytes: 0, held: [], capacity: 0 });
     this.#starved = false;
   }
 
@@ -61,12 +73,12 @@ export class Receiver {
     this.#mergeable = mergeable;
   }
 
-  /** The frame that was being delivered is lost, as all are that come while no queue runs. */
+  /** Frames that it waits for buffers for are lost, as all are that come while no queue runs. */
   stop(pair: number): void {
     if (!this.#queues.delete(pair)) return;
     this.#starved = false;
     if (this.#queues.size > 0) return;
-    this.#pieces = [];
+    this.#next = null;
     if (this.#o.ring.close()) this.#o.wakeWriter();
   }
 
@@ -87,38 +99,58 @@ export class Receiver {
   serve(): boolean {
     const { ring } = this.#o;
     this.#starved = false;
+    for (const rx of this.#queues.values()) this.#deliverWaiting(rx);
     let more = true;
     for (let turn = 0; more && turn < TURN_FRAMES; turn++) {
-      if (this.#pieces.length === 0 && !this.#next()) {
+      this.#next ??= this.#look();
+      if (this.#next === null) {
         more = false;
-        // Buffers are of no interest until there are frames for them.
-        for (const { queue } of this.#queues.values()) queue.disableNotifications();
-      } else if (!this.#deliver()) {
+      } else if (this.#place(this.#next)) {
+        this.#next = null;
+        ring.release();
+      } else {
         this.#starved = true;
         more = false;
-      } else {
-        ring.release();
       }
     }
-    for (const { queue } of this.#queues.values()) queue.flush();
+    for (const { queue, waiting } of this.#queues.values()) {
+      // Buffers are of no interest until there are frames for them.
+      if (this.#next === null && waiting.length === 0) queue.disableNotifications();
+      queue.flush();
+    }
     if (ring.takeWantRoom()) this.#o.wakeWriter();
     return more;
   }
 
-  /** Looks at the ring's frames until one is wanted; false when there is none. */
-  #next(): boolean {
+  /** Looks at the ring's frames until one is wanted. */
+  #look(): Delivery | null {
     const { ring, state } = this.#o;
     const frame = this.#frame;
     while (ring.peek(frame)) {
       const { data } = frame;
       if (state.linkUp && data.length >= ETHERNET_HEADER_BYTES && wants(state, data)) {
         this.#pair = this.#steer(data);
-        this.#pieces = adapt(frame, state.offloads);
-        if (this.#pieces.length > 0) return true;
+        const pieces = adapt(frame, state.offloads);
+        if (pieces.length > 0) return { pieces, hash: this.#hasher.result };
       }
       ring.release();
     }
-    return false;
+    return null;
+  }
+
+  /** Deals with the ring's first frame: delivers it, sets it aside or drops it. False when it must wait where it is. */
+  #place(delivery: Delivery): boolean {
+    const rx = this.#queues.get(this.#pair);
+    if (!rx) return true;
+    if (rx.waiting.length === 0 && this.#deliver(rx, delivery)) return true;
+    // One queue: the ring is as good a place as any, and holds up whoever sends.
+    if (this.#isOnly) return false;
+    // Others must not wait for a driver that does not look after this one.
+    const bytes = bytesOf(delivery);
+    if (rx.waitingBytes + bytes > WAITING_BYTES) return true;
+    rx.waiting.push({ pieces: delivery.pieces.map((piece) => piece.copy()), hash: { ...delivery.hash } });
+    rx.waitingBytes += bytes;
+    return true;
   }
 
   /** Which queue pair a frame goes to; its hash is the hasher's result. */
@@ -134,18 +166,29 @@ export class Receiver {
     return pair < state.queuePairs && this.#queues.has(pair) ? pair : 0;
   }
 
-  /** Puts all pieces into buffers; false when buffers are missing. */
-  #deliver(): boolean {
-    const rx = this.#queues.get(this.#pair);
-    while (this.#pieces.length > 0) {
-      const [piece] = this.#pieces;
-      const need = this.#headerBytes + piece.data.length;
-      if (rx) {
-        const room = this.#gather(rx, need);
-        if (room === 'later') return false;
-        if (room === 'enough') this.#fill(rx, piece);
-      }
-      this.#pieces.shift();
+  /** Whether all frames go to one queue. */
+  get #isOnly(): boolean {
+    const { state } = this.#o;
+    return this.#queues.size === 1 || (state.queuePairs === 1 && (state.flags & RSS_STEERS) === 0);
+  }
+
+  #deliverWaiting(rx: ReceiveQueue): void {
+    const { waiting } = rx;
+    while (waiting.length > 0) {
+      const before = bytesOf(waiting[0]);
+      const done = this.#deliver(rx, waiting[0]);
+      rx.waitingBytes -= before - bytesOf(waiting[0]);
+      if (!done) return;
+      waiting.shift();
+    }
+  }
+
+  /** Puts the pieces that are left into buffers; false when buffers are missing. */
+  #deliver(rx: ReceiveQueue, { pieces, hash }: Delivery): boolean {
+    for (; pieces.length > 0; pieces.shift()) {
+      const room = this.#gather(rx, this.#headerBytes + pieces[0].data.length);
+      if (room === 'later') return false;
+      if (room === 'enough') this.#fill(rx, pieces[0], hash);
     }
     return true;
   }
@@ -175,14 +218,14 @@ export class Receiver {
     return 'enough';
   }
 
-  #fill(rx: ReceiveQueue, frame: Frame): void {
+  #fill(rx: ReceiveQueue, frame: Frame, hash: FlowHash): void {
     const { queue, held } = rx;
     const { state } = this.#o;
     const { data } = frame;
     const total = this.#headerBytes + data.length;
     let buffers = 0;
     for (let bytes = 0; bytes < total; buffers++) bytes += held[buffers].writable.length;
-    this.#header.write(frame, state.offloads, buffers, this.#hasher.result);
+    this.#header.write(frame, state.offloads, buffers, hash);
     let done = 0;
     for (let i = 0; i < buffers; i++) {
       const chain = held[i];
@@ -194,4 +237,8 @@ export class Receiver {
     }
     held.splice(0, buffers);
   }
+}
+
+function bytesOf({ pieces }: Delivery): number {
+  return pieces.reduce((sum, { data }) => sum + data.length, 0);
 }

@@ -35,6 +35,8 @@ export interface DeviceQueuesOptions {
 export class DeviceQueues {
   readonly all: readonly ConfiguredQueue[];
   readonly #options: DeviceQueuesOptions;
+  /** Negotiated when queues were last activated. */
+  #features = 0n;
 
   constructor(options: DeviceQueuesOptions) {
     this.#options = options;
@@ -73,15 +75,20 @@ export class DeviceQueues {
   /** Hands queues to the server. What is wrong with one fails the device. */
   activate(queues: readonly ConfiguredQueue[], features: bigint): void {
     const { memory, slot, device, server, hot, failed } = this.#options;
+    this.#features = features;
     for (const queue of queues) {
       const problem = queue.problem(memory, features);
-      if (problem) return failed(`queue ${queue.index} (${queue.name}) cannot run: ${problem}`);
+      if (problem) return failed(`queue ${this.#nameOf(queue.index)} cannot run: ${problem}`);
     }
     if (queues.length === 0) return;
     const configs = queues.map((queue) => queue.runningConfig(features, hot.doorbell(queue.index)));
+    const activation = device.activation(
+      features,
+      queues.map(({ index }) => index),
+    );
     for (const queue of queues) queue.running = true;
     // Not waited for: what the driver rings for before it runs, it finds when it starts.
-    server.activate(slot, configs, device.activation(features)).catch((error: unknown) => {
+    server.activate(slot, configs, activation).catch((error: unknown) => {
       this.#stopped(queues);
       failed(errorLine(error));
     });
@@ -116,6 +123,10 @@ export class DeviceQueues {
   #fault(index: number, fault: QueueFaultKind, detail: string): void {
     this.#stopped(this.all);
     const { section } = QUEUE_FAULTS[fault];
-    this.#options.failed(`queue ${index} (${this.all[index].name}): ${detail} (${fault}, ${section})`);
+    this.#options.failed(`queue ${this.#nameOf(index)}: ${detail} (${fault}, ${section})`);
+  }
+
+  #nameOf(index: number): string {
+    return `${index} (${this.#options.device.queueName(index, this.#features)})`;
   }
 }
