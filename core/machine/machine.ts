@@ -501,6 +501,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       guest: this.#memory.guest,
       plan: this.#plan,
       halted: (look) => this.#halted(look),
+      operate: (work) => this.#enqueue(async () => work()),
     });
   }
 

@@ -7,13 +7,16 @@ import { DEVICE_CATEGORIES, propertyInfo } from '../qom/object.ts';
 import type { PropertyInfo, QomObject, QomType } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
 
-export function qomView(tree: ObjectTree): QomView {
+type Operate = <T>(work: () => T | Promise<T>) => Promise<T>;
+
+/** @param operate does work in the machine's operation queue */
+export function qomView(tree: ObjectTree, operate: Operate): QomView {
   let types: MonitorType[] | null = null;
   return {
     find(path) {
       if (!path.startsWith('/') && isAmbiguous(tree, path)) return 'ambiguous';
       const object = tree.find(path);
-      return object === null ? null : monitorObject(object);
+      return object === null ? null : monitorObject(object, operate);
     },
     types: () => (types ??= tree.types.all('object').map(monitorType)),
   };
@@ -24,13 +27,13 @@ function isAmbiguous(tree: ObjectTree, path: string): boolean {
   return tree.find(path) === null && [...tree.root.walk()].filter(({ name }) => name === last).length > 1;
 }
 
-function monitorObject(object: QomObject): MonitorObject {
+function monitorObject(object: QomObject, operate: Operate): MonitorObject {
   return {
     path: object.path,
     type: object.type.name,
     get children() {
       return [...object.children]
-        .map(([name, child]) => ({ name, object: monitorObject(child) }))
+        .map(([name, child]) => ({ name, object: monitorObject(child, operate) }))
         .sort((a, b) => (a.name < b.name ? -1 : 1));
     },
     properties: () => object.list().map(({ name, type }) => ({ name, type })),
@@ -40,17 +43,21 @@ function monitorObject(object: QomObject): MonitorObject {
     },
     async set(property, value) {
       known(object, property);
-      try {
-        object.set(property, value);
-      } catch (error) {
-        if (!(error instanceof RingsideError) || error.kind !== 'bad-state') throw error;
-        const device = object.id === null ? '' : ` on device '${object.id}'`;
-        throw new MonitorError(
-          `Attempt to set property '${property}'${device} (type '${object.type.name}') after it was realized`,
-        );
-      }
+      await operate(() => setProperty(object, property, value));
     },
   };
+}
+
+function setProperty(object: QomObject, property: string, value: Json): void {
+  try {
+    object.set(property, value);
+  } catch (error) {
+    if (!(error instanceof RingsideError) || error.kind !== 'bad-state') throw error;
+    const device = object.id === null ? '' : ` on device '${object.id}'`;
+    throw new MonitorError(
+      `Attempt to set property '${property}'${device} (type '${object.type.name}') after it was realized`,
+    );
+  }
 }
 
 function known(object: QomObject, property: string): void {

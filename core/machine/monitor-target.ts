@@ -1,7 +1,5 @@
 /** A Machine as the monitor sees it. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
 import type { MachineConfig, MachineExit, MachineState } from '../api/machine.ts';
-import type { Drive } from '../block/drive-type.ts';
 import { RingsideError } from '../errors.ts';
 import type { BootPlan } from '../firmware/loader.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
@@ -20,18 +18,24 @@ import type {
   RunState,
   VirtioInfo,
 } from '../monitor/target.ts';
-import type { QomObject } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
 import type { IoErrorEvent } from '../virtio/backend/backend.ts';
 import { BalloonDevice } from '../virtio/balloon/device.ts';
-import { NetDevice } from '../virtio/net/device.ts';
+import type { SerialPort } from '../virtio/console/device.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
-import { NET_CONFIG_MAC } from '../virtio/spec/net.ts';
-import type { IoThreadHandle } from '../worker/iothread-handle.ts';
 import * as L from '../worker/layout.ts';
 import type { ControlPage } from './control-page.ts';
 import { hartRegisters } from './hart-registers.ts';
+import {
+  blockInfos,
+  chardevInfos,
+  ioThreadInfos,
+  memoryBackendInfos,
+  memoryDeviceInfos,
+  threadIds,
+} from './monitor-backends.ts';
 import { busTree, machineAddressSpaces } from './monitor-board.ts';
+import { findNics, MonitorNetwork } from './monitor-net.ts';
 import { pciBusInfos } from './monitor-pci.ts';
 import { qomView } from './monitor-qom.ts';
 import { virtioInfos } from './monitor-virtio.ts';
@@ -68,6 +72,8 @@ export interface MonitoredParts {
   readonly plan: BootPlan;
   /** Runs `look` while no hart executes guest code. */
   halted<T>(look: () => T): Promise<T>;
+  /** Does work in the machine's operation queue, one thing after the other. */
+  operate<T>(work: () => T | Promise<T>): Promise<T>;
 }
 
 const CPU_TYPE = 'rv64-riscv-cpu';
@@ -77,6 +83,7 @@ export class MachineMonitorTarget implements MonitorTarget {
   readonly name: string | null;
   readonly machine = { type: 'virt', cpuType: CPU_TYPE, maxCpus: L.MAX_HARTS, ramId: RAM_ID };
   readonly qom: QomView;
+  readonly network: MonitorNetwork;
   readonly #machine: MonitoredMachine;
   readonly #parts: MonitoredParts;
   readonly #listeners: ((name: EventName, data: Json) => void)[] = [];
@@ -90,7 +97,9 @@ export class MachineMonitorTarget implements MonitorTarget {
     this.#machine = machine;
     this.#parts = parts;
     this.name = parts.name;
-    this.qom = qomView(machine.qom);
+    const operate: MonitoredParts['operate'] = (work) => parts.operate(work);
+    this.qom = qomView(machine.qom, operate);
+    this.network = new MonitorNetwork({ tree: machine.qom, operate });
     machine.on('state', (state) => this.#stateChanged(state));
     machine.on('exit', (exit) => this.#emit('SHUTDOWN', shutdownCause(exit, this.#quitting)));
     machine.on('reset', (by) =>
@@ -102,7 +111,7 @@ export class MachineMonitorTarget implements MonitorTarget {
     machine.on('device-deleted', ({ id, path }) =>
       this.#emit('DEVICE_DELETED', { ...(id === null ? {} : { device: id }), path }),
     );
-    this.#watchBalloon();
+    this.#watchDevices();
     machine.on('io-error', (device, event) => this.#ioError(device, event));
   }
 
@@ -254,72 +263,23 @@ export class MachineMonitorTarget implements MonitorTarget {
   }
 
   get iothreads(): IoThreadInfo[] {
-    const threads = threadIds();
-    return this.#backends('object')
-      .filter(({ type }) => type.isA('iothread'))
-      .map(({ id, instance }) => {
-        const { index } = instance as IoThreadHandle;
-        return { id: id!, threadId: threads.get(`iothread${index}`) ?? process.pid };
-      });
-  }
-
-  #backends(kind: 'object' | 'drive' | 'netdev'): QomObject[] {
-    const container = this.#machine.qom.find(`/${kind}s`);
-    return container === null ? [] : [...container.children.values()].filter(({ realized }) => realized);
+    return ioThreadInfos(this.#machine.qom);
   }
 
   get blocks(): BlockInfo[] {
-    const users = new Map<string, QomObject>();
-    for (const object of this.#machine.qom.root.walk()) {
-      if (!object.type.isA('virtio-device') || !object.type.properties.has('drive')) continue;
-      const drive = object.value<string | null>('drive');
-      if (drive !== null) users.set(drive, object);
-    }
-    return this.#backends('drive').map((object, index) => {
-      const { disk } = object.instance as Drive;
-      const user = users.get(object.id!);
-      const qdev = user === undefined ? null : (user.id ?? user.path);
-      return {
-        device: object.id!,
-        nodeName: `#block${index}`,
-        file: disk.file,
-        format: object.value<string>('format'),
-        virtualSize: disk.size,
-        actualSize: allocated(disk.file),
-        readonly: disk.readonly,
-        qdev,
-        ioStatus: this.#ioErrors.get(qdev ?? '') ?? 'ok',
-        cache: { writeback: true, direct: false, noFlush: false },
-      };
-    });
+    return blockInfos(this.#machine.qom, this.#ioErrors);
   }
 
   get chardevs(): ChardevInfo[] {
-    return [...this.#machine.chardevs.keys()].map((label) => ({ label, filename: label, frontendOpen: true }));
+    return chardevInfos(this.#machine.qom, this.#machine.chardevs.keys());
   }
 
-  get nets(): MonitorTarget['nets'] {
-    const shown: { name: string; description: string; peer: { name: string; description: string } | null }[] = [];
-    const taken = new Set<string>();
-    const describe = (object: QomObject): string => `index=0,type=${object.type.name.replace(/^netdev-/, '')}`;
-    const netdevs = new Map(this.#backends('netdev').map((object) => [object.id!, object]));
-    for (const object of this.#machine.qom.root.walk()) {
-      if (!object.type.isA('virtio-net-device') || !object.realized) continue;
-      const nic = object.id === null && object.name === 'virtio-backend' ? (object.parent ?? object) : object;
-      const backend = netdevs.get(object.value<string | null>('netdev') ?? '');
-      if (backend !== undefined) taken.add(backend.id!);
-      const device = virtioInstance(object)?.device;
-      const mac = device instanceof NetDevice ? macText(device.config.get(NET_CONFIG_MAC)) : '';
-      shown.push({
-        name: nic.id ?? nic.name,
-        description: `index=0,type=nic,model=${nic.type.name}${mac === '' ? '' : `,macaddr=${mac}`}`,
-        peer: backend === undefined ? null : { name: backend.id!, description: describe(backend) },
-      });
-    }
-    for (const [name, object] of netdevs) {
-      if (!taken.has(name)) shown.push({ name, description: describe(object), peer: null });
-    }
-    return shown;
+  get memoryBackends(): MonitorTarget['memoryBackends'] {
+    return memoryBackendInfos(this.#machine.qom);
+  }
+
+  get memoryDevices(): MonitorTarget['memoryDevices'] {
+    return memoryDeviceInfos(this.#machine.qom);
   }
 
   get balloon(): MonitorTarget['balloon'] {
@@ -327,9 +287,7 @@ export class MachineMonitorTarget implements MonitorTarget {
     if (device === null) return null;
     return {
       actual: device.actual,
-      async setTarget(bytes) {
-        device.setTarget(bytes);
-      },
+      setTarget: (bytes) => this.#parts.operate(() => device.setTarget(bytes)),
     };
   }
 
@@ -343,9 +301,24 @@ export class MachineMonitorTarget implements MonitorTarget {
     return null;
   }
 
-  #watchBalloon(): void {
-    const device = this.#balloonDevice;
-    if (device !== null) device.onActual = (actual) => this.#emit('BALLOON_CHANGE', { actual });
+  /** Listens to the devices that have something to tell, also to those that have come since. */
+  #watchDevices(): void {
+    const { qom } = this.#machine;
+    const balloon = this.#balloonDevice;
+    if (balloon !== null) balloon.onActual = (actual) => this.#emit('BALLOON_CHANGE', { actual });
+    for (const { device, object, backend } of findNics(qom)) {
+      device.onRxFilterChanged = () =>
+        this.#emit('NIC_RX_FILTER_CHANGED', {
+          ...(object.id === null ? {} : { name: object.id }),
+          path: backend.path,
+        });
+    }
+    for (const object of qom.root.walk()) {
+      const port = object.type.isA('virtio-serial-port') ? (object.instance as SerialPort | null) : null;
+      if (port === null || object.id === null) continue;
+      const { id } = object;
+      port.onGuestOpen = (open) => this.#emit('VSERPORT_CHANGE', { id, open });
+    }
   }
 
   // ---- what comes and goes -----------------------------------------------------------------------------------------
@@ -354,7 +327,7 @@ export class MachineMonitorTarget implements MonitorTarget {
     const { types } = this.#machine.qom;
     if (!types.find(driver)?.isA('device')) throw new MonitorError(`'${driver}' is not a valid device model name`);
     await this.#machine.deviceAdd({ driver, id: text(id), bus: text(bus), properties });
-    this.#watchBalloon();
+    this.#watchDevices();
   }
 
   async removeDevice(id: string): Promise<void> {
@@ -404,13 +377,6 @@ export class MachineMonitorTarget implements MonitorTarget {
     chardev.sendBreak();
   }
 
-  async setLink(name: string, up: boolean): Promise<void> {
-    const object = this.#machine.qom.find(`/machine/peripheral/${name}`);
-    const device = object === null ? undefined : virtioInstance(object)?.device;
-    if (!(device instanceof NetDevice)) throw deviceNotFound(name);
-    device.setLink(up);
-  }
-
   readonly trace: MonitorTarget['trace'] = { events: [], set: () => {} };
 }
 
@@ -421,8 +387,9 @@ function text(value: Json | undefined): string | undefined {
 
 function shutdownCause({ reason }: MachineExit, byMonitor: boolean): EventData<'SHUTDOWN'> {
   switch (reason) {
-    case 'guest-poweroff':
     case 'guest-fail':
+      return { guest: true, reason: 'guest-panic' };
+    case 'guest-poweroff':
       return { guest: true, reason: 'guest-shutdown' };
     case 'guest-reset':
       return { guest: true, reason: 'guest-reset' };
@@ -431,32 +398,4 @@ function shutdownCause({ reason }: MachineExit, byMonitor: boolean): EventData<'
     case 'host-quit':
       return { guest: false, reason: byMonitor ? 'host-qmp-quit' : 'host-ui' };
   }
-}
-
-/** From a configuration field: the first byte is the lowest. */
-function macText(mac: number | bigint): string {
-  const bytes = Array.from({ length: 6 }, (_, i) => (BigInt(mac) >> BigInt(8 * i)) & 0xffn);
-  return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':');
-}
-
-/** Bytes that a file takes on its disk; 0 when that cannot be told. */
-function allocated(file: string): number {
-  try {
-    return statSync(file).blocks * 512;
-  } catch {
-    return 0;
-  }
-}
-
-/** The host's numbers of this process's threads, by name; empty where the host does not tell. */
-function threadIds(): Map<string, number> {
-  const found = new Map<string, number>();
-  try {
-    for (const thread of readdirSync('/proc/self/task')) {
-      found.set(readFileSync(`/proc/self/task/${thread}/comm`, 'utf8').trim(), Number(thread));
-    }
-  } catch {
-    // Threads come and go, and not every host has this folder.
-  }
-  return found;
 }

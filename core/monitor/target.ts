@@ -9,6 +9,7 @@ import type { PropertySpec } from '../qom/property.ts';
 import type { RingElement } from '../virtio/inspect.ts';
 import type { FeatureInfo } from '../virtio/spec/features.ts';
 import type { EventName, EventData } from './events.ts';
+import type { NetworkView } from './network-target.ts';
 import type { Json } from './qmp/json.ts';
 
 /** QEMU's RunState, as far as there are such states here. */
@@ -47,7 +48,9 @@ export interface MonitorTarget {
   readonly iothreads: readonly IoThreadInfo[];
   readonly blocks: readonly BlockInfo[];
   readonly chardevs: readonly ChardevInfo[];
-  readonly nets: readonly NetInfo[];
+  readonly network: NetworkView;
+  readonly memoryBackends: readonly MemoryBackendInfo[];
+  readonly memoryDevices: readonly MemoryDeviceInfo[];
   readonly roms: readonly RomInfo[];
   /** One line for each interrupt that has come, or an empty list: "info irq". */
   readonly interrupts: readonly string[];
@@ -72,7 +75,6 @@ export interface MonitorTarget {
   addChardev(id: string, backend: { type: string; data: Record<string, Json> }): Promise<{ pty?: string }>;
   removeChardev(id: string): Promise<void>;
   sendBreak(id: string): Promise<void>;
-  setLink(name: string, up: boolean): Promise<void>;
 
   readonly trace: TraceControl;
 }
@@ -112,6 +114,8 @@ export interface BlockInfo {
   /** The drive's id. */
   readonly device: string;
   readonly nodeName: string;
+  /** Name of the node of the file that it is in. */
+  readonly fileNode: string;
   readonly file: string;
   readonly format: string;
   /** Bytes. */
@@ -132,12 +136,22 @@ export interface ChardevInfo {
   readonly frontendOpen: boolean;
 }
 
-export interface NetInfo {
-  readonly name: string;
-  /** As in "info network", e.g. "index=0,type=nic,model=virtio-net-device,macaddr=52:54:00:12:34:56". */
-  readonly description: string;
-  /** Back ends of it, printed below. */
-  readonly peer: { readonly name: string; readonly description: string } | null;
+/** A memory-backend-* object. */
+export interface MemoryBackendInfo {
+  readonly id: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly share: boolean;
+}
+
+/** A virtio-pmem device. */
+export interface MemoryDeviceInfo {
+  readonly id: string | null;
+  /** Guest physical. */
+  readonly address: bigint;
+  readonly size: bigint;
+  /** Path of the object behind it. */
+  readonly memdev: string;
 }
 
 export interface RomInfo {

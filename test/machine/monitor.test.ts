@@ -123,7 +123,7 @@ describe('the monitor of a booted guest', () => {
     expect(await ask(hmp, 'set_link nic0 on')).toBe('');
     await expect.poll(carrier).toBe('1');
     expect(await ask(hmp, 'info network')).toMatch(
-      /^nic0: index=0,type=nic,model=virtio-net-device,macaddr=[0-9a-f:]{17}\n \\ net0: index=0,type=hubport\n$/,
+      /^hub 0\n \\ net0: nic0: index=0,type=nic,model=virtio-net-device,macaddr=[0-9a-f:]{17}\n$/,
     );
 
     // Objects.
@@ -135,7 +135,7 @@ describe('the monitor of a booted guest', () => {
     expect(await ask(hmp, 'qom-get /machine/peripheral/hd0 queue-size')).toMatch(/^\d+\n$/);
     expect(await ask(hmp, 'info qtree')).toContain('dev: virtio-blk-device, id "hd0"\n');
     expect(await ask(hmp, 'info mtree -f')).toContain('(prio 0, ram): riscv_virt_board.ram\n');
-    expect(await ask(hmp, 'info block')).toMatch(/^hd0 \(#block0\): .*disk\.raw \(raw\)\n {4}Attached to: {6}hd0\n/);
+    expect(await ask(hmp, 'info block')).toMatch(/^hd0 \(#block1\): .*disk\.raw \(raw\)\n {4}Attached to: {6}hd0\n/);
 
     // A reset, and the end.
     qmp.text = '';

@@ -24,11 +24,13 @@ test('named ports and a second console', { timeout: 300_000 }, async () => {
     chardevs: [...PORTS.map(({ id }) => ({ type: 'program', id })), { type: 'program', id: 'c1' }],
     devices: [
       { driver: 'virtio-serial-device', id: 'vs0', max_ports: 8 },
-      ...PORTS.map(({ id, name }) => ({ driver: 'virtserialport', bus: 'vs0.0', chardev: id, name })),
+      ...PORTS.map(({ id, name }) => ({ driver: 'virtserialport', id, bus: 'vs0.0', chardev: id, name })),
       { driver: 'virtconsole', bus: 'vs0.0', chardev: 'c1' },
     ],
   });
   const { shell, machine } = running;
+  const ports: unknown[] = [];
+  machine.monitor().onEvent((name, data) => name === 'VSERPORT_CHANGE' && ports.push(data));
   expect(await shell.ok('cd /dev/virtio-ports && ls -1 && cd /')).toBe(PORTS.map(({ name }) => name).join('\n'));
 
   for (const { id, name } of PORTS) {
@@ -48,6 +50,7 @@ test('named ports and a second console', { timeout: 300_000 }, async () => {
     expect((await writing.end()).status).toBe(0);
     expect(sum).toBe(`${md5(got)}  -`);
     expect(opened).toEqual([true, false, true, false]);
+    expect(ports.splice(0)).toEqual(opened.map((open) => ({ id, open })));
     expect(console.guestOpen).toBe(false);
   }
 

@@ -3,6 +3,7 @@ import { MonitorError, deviceNotFound } from '../../core/monitor/errors.ts';
 import type { RingElement } from '../../core/virtio/inspect.ts';
 import type { EventData, EventName } from '../../core/monitor/events.ts';
 import type { Json } from '../../core/monitor/qmp/json.ts';
+import type { NetworkState, NetworkView } from '../../core/monitor/network-target.ts';
 import type {
   AddressSpace,
   HartRegisters,
@@ -132,6 +133,7 @@ export class DoubleTarget implements MonitorTarget {
     {
       device: 'hd0',
       nodeName: '#block1',
+      fileNode: '#block0',
       file: 'd.raw',
       format: 'raw',
       virtualSize: 67108864,
@@ -143,13 +145,25 @@ export class DoubleTarget implements MonitorTarget {
     },
   ];
   readonly chardevs = [{ label: 'serial0', filename: 'stdio', frontendOpen: true }];
-  readonly nets = [
-    {
-      name: 'nic0',
-      description: 'index=0,type=nic,model=virtio-net-device,macaddr=52:54:00:12:34:56',
-      peer: { name: 'net0', description: 'index=0,type=user,net=10.0.2.0,restrict=off' },
-    },
-  ];
+  readonly network: NetworkView = {
+    nics: ['nic0'],
+    netdevs: ['net0', 'net1'],
+    state: async () => this.networkState,
+    setLink: (name, up) => this.#ask('set_link', name, up),
+    rxFilters: async () => [{ name: 'nic0', filter: RX_FILTER }],
+    announce: (parameters) => this.#ask('announce', parameters),
+  };
+  networkState: NetworkState = {
+    hubs: [],
+    clients: [
+      {
+        client: { name: 'nic0', type: 'nic', info: 'model=virtio-net-device,macaddr=52:54:00:12:34:56' },
+        peer: { name: 'net0', type: 'user', info: 'net=10.0.2.0,restrict=off' },
+      },
+    ],
+  };
+  readonly memoryBackends = [{ id: 'mem1', size: 4194304, share: true }];
+  readonly memoryDevices = [{ id: 'pm0', address: 0x1_0000_0000n, size: 4194304n, memdev: '/objects/mem1' }];
   readonly roms = [{ name: 'mrom.reset', address: ROM, size: 0x28, memory: 'rom' as const }];
   readonly interrupts: string[] = [];
   readonly virtio: VirtioInfo[] = [
@@ -290,9 +304,6 @@ export class DoubleTarget implements MonitorTarget {
   sendBreak(id: string): Promise<void> {
     return this.#ask('break', id);
   }
-  setLink(name: string, up: boolean): Promise<void> {
-    return this.#ask('set_link', name, up);
-  }
 
   readonly #traced = new Map([
     ['virtio_notify', false],
@@ -306,6 +317,20 @@ export class DoubleTarget implements MonitorTarget {
     };
   }
 }
+
+const RX_FILTER = {
+  promiscuous: false,
+  multicast: 'normal',
+  unicast: 'normal',
+  vlan: 'none',
+  'broadcast-allowed': true,
+  'multicast-overflow': false,
+  'unicast-overflow': false,
+  'main-mac': '52:54:00:12:34:56',
+  'vlan-table': [],
+  'unicast-table': [],
+  'multicast-table': ['33:33:00:00:00:01'],
+} as const;
 
 function type(name: string, parent: string | null, abstract = false): QomType {
   const device = name === 'virtio-blk-device' || name === 'virtio-rng-device';

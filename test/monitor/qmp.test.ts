@@ -167,6 +167,7 @@ const ARGUMENTS: Record<string, unknown> = {
   netdev_add: { type: 'user', id: 'n1' },
   netdev_del: { id: 'n1' },
   set_link: { name: 'nic0', up: false },
+  'announce-self': { initial: 50, max: 550, rounds: 5, step: 100 },
   'chardev-add': { id: 'c1', backend: { type: 'null', data: {} } },
   'chardev-remove': { id: 'c1' },
   'chardev-send-break': { id: 'serial0' },

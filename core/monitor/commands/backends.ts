@@ -1,5 +1,7 @@
 /** What is behind the devices: disks, character devices, I/O threads (qapi/block-core.json, char.json, misc.json). */
-import { bool, i64, list, nothing, object, oneOf, optional, str, u64 } from '../schema.ts';
+import { bool, i64, list, nothing, object, oneOf, optional, str, u16, u64 } from '../schema.ts';
+import type { BlockInfo, MonitorTarget } from '../target.ts';
+import type { Infer } from '../schema.ts';
 import { query } from './command.ts';
 
 const inserted = object('BlockDeviceInfo', {
@@ -27,6 +29,44 @@ const inserted = object('BlockDeviceInfo', {
   write_threshold: i64,
 });
 
+/** A node: that of an image's format, or that of the file below it. */
+function describeNode(block: BlockInfo, name: string, driver: string): Infer<typeof inserted> {
+  return {
+    file: block.file,
+    'node-name': name,
+    ro: block.readonly,
+    drv: driver,
+    backing_file_depth: 0,
+    encrypted: false,
+    detect_zeroes: 'off',
+    bps: 0,
+    bps_rd: 0,
+    bps_wr: 0,
+    iops: 0,
+    iops_rd: 0,
+    iops_wr: 0,
+    image: {
+      filename: block.file,
+      format: driver,
+      'virtual-size': block.virtualSize,
+      'actual-size': block.actualSize,
+      'dirty-flag': false,
+    },
+    cache: { writeback: block.cache.writeback, direct: block.cache.direct, 'no-flush': block.cache.noFlush },
+    write_threshold: 0,
+  };
+}
+
+/** The newest first, as in QEMU. */
+export function blockNodes(target: MonitorTarget): Infer<typeof inserted>[] {
+  return target.blocks
+    .flatMap((block) => [
+      describeNode(block, block.fileNode, 'file'),
+      describeNode(block, block.nodeName, block.format),
+    ])
+    .toReversed();
+}
+
 export const BACKEND_COMMANDS = [
   query('query-block', {
     help: 'the disks',
@@ -48,32 +88,59 @@ export const BACKEND_COMMANDS = [
         device: block.device,
         locked: false,
         removable: false,
-        inserted: {
-          file: block.file,
-          'node-name': block.nodeName,
-          ro: block.readonly,
-          drv: block.format,
-          backing_file_depth: 0,
-          encrypted: false,
-          detect_zeroes: 'off' as const,
-          bps: 0,
-          bps_rd: 0,
-          bps_wr: 0,
-          iops: 0,
-          iops_rd: 0,
-          iops_wr: 0,
-          image: {
-            filename: block.file,
-            format: block.format,
-            'virtual-size': block.virtualSize,
-            'actual-size': block.actualSize,
-            'dirty-flag': false,
-          },
-          cache: { writeback: block.cache.writeback, direct: block.cache.direct, 'no-flush': block.cache.noFlush },
-          write_threshold: 0,
-        },
+        inserted: describeNode(block, block.nodeName, block.format),
         ...(block.qdev === null ? {} : { qdev: block.qdev }),
         type: 'unknown',
+      })),
+  }),
+  query('query-named-block-nodes', {
+    help: 'the block nodes: for each disk that of its format and that of its file',
+    args: object('query-named-block-nodes-arg', { flat: optional(bool) }),
+    returns: list(inserted),
+    run: ({ target }) => blockNodes(target),
+  }),
+  query('query-memdev', {
+    help: 'the memory back ends',
+    args: nothing,
+    returns: list(
+      object('Memdev', {
+        id: optional(str),
+        size: u64,
+        merge: bool,
+        dump: bool,
+        prealloc: bool,
+        share: bool,
+        reserve: optional(bool),
+        'host-nodes': list(u16),
+        policy: oneOf('HostMemPolicy', ['default', 'preferred', 'bind', 'interleave']),
+      }),
+    ),
+    run: ({ target }) =>
+      target.memoryBackends.map(({ id, size, share }) => ({
+        id,
+        size,
+        share,
+        merge: true,
+        dump: true,
+        prealloc: false,
+        reserve: true,
+        'host-nodes': [],
+        policy: 'default' as const,
+      })),
+  }),
+  query('query-memory-devices', {
+    help: 'the devices that are memory: virtio-pmem',
+    args: nothing,
+    returns: list(
+      object('MemoryDeviceInfo', {
+        type: oneOf('MemoryDeviceInfoKind', ['virtio-pmem']),
+        data: object('VirtioPMEMDeviceInfo', { id: optional(str), memaddr: u64, size: u64, memdev: str }),
+      }),
+    ),
+    run: ({ target }) =>
+      target.memoryDevices.map(({ id, address, size, memdev }) => ({
+        type: 'virtio-pmem' as const,
+        data: { ...(id === null ? {} : { id }), memaddr: address, size, memdev },
       })),
   }),
   query('query-chardev', {

@@ -36,7 +36,7 @@ export function listProperties(target: MonitorTarget, path: string): { name: str
 }
 
 /** What -device, object_add and netdev_add say, split into the fixed members and the properties. */
-function rest(args: { [key: string]: Json | undefined }, ...without: string[]): Record<string, Json> {
+export function propertiesOf(args: { [key: string]: Json | undefined }, ...without: string[]): Record<string, Json> {
   const properties = Object.create(null) as Record<string, Json>;
   for (const [name, value] of Object.entries(args)) {
     if (value !== undefined && !without.includes(name)) properties[name] = value;
@@ -116,7 +116,7 @@ export const QOM_COMMANDS = [
   action('device_add', {
     help: 'adds a device, with the properties of -device',
     args: openObject('device_add-arg', { driver: str, bus: optional(str), id: optional(str) }),
-    run: ({ target }, args) => target.addDevice(args.driver, rest(args, 'driver')),
+    run: ({ target }, args) => target.addDevice(args.driver, propertiesOf(args, 'driver')),
   }),
   action('device_del', {
     help: 'asks the guest to let go of a device; DEVICE_DELETED says when it is gone',
@@ -126,27 +126,12 @@ export const QOM_COMMANDS = [
   action('object-add', {
     help: 'adds an object, with the properties of -object',
     args: openObject('object-add-arg', { 'qom-type': str, id: str }),
-    run: ({ target }, args) => target.addObject(args['qom-type'], args.id, rest(args, 'qom-type', 'id')),
+    run: ({ target }, args) => target.addObject(args['qom-type'], args.id, propertiesOf(args, 'qom-type', 'id')),
   }),
   action('object-del', {
     help: 'removes an object that nothing uses',
     args: object('object-del-arg', { id: str }),
     run: ({ target }, { id }) => target.removeObject(id),
-  }),
-  action('netdev_add', {
-    help: 'adds a network back end, with the properties of -netdev',
-    args: openObject('netdev_add-arg', { type: str, id: str }),
-    run: ({ target }, args) => target.addNetdev(args.type, args.id, rest(args, 'type', 'id')),
-  }),
-  action('netdev_del', {
-    help: 'removes a network back end',
-    args: object('netdev_del-arg', { id: str }),
-    run: ({ target }, { id }) => target.removeNetdev(id),
-  }),
-  action('set_link', {
-    help: 'plugs the cable of a network device in or out',
-    args: object('set_link-arg', { name: str, up: bool }),
-    run: ({ target }, { name, up }) => target.setLink(name, up),
   }),
   query('chardev-add', {
     help: 'adds a character device',
@@ -155,7 +140,8 @@ export const QOM_COMMANDS = [
       backend: object('ChardevBackend', { type: str, data: openObject('ChardevBackendData', {}) }),
     }),
     returns: object('ChardevReturn', { pty: optional(str) }),
-    run: ({ target }, { id, backend }) => target.addChardev(id, { type: backend.type, data: rest(backend.data) }),
+    run: ({ target }, { id, backend }) =>
+      target.addChardev(id, { type: backend.type, data: propertiesOf(backend.data) }),
   }),
   action('chardev-remove', {
     help: 'removes a character device that nothing uses',

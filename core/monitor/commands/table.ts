@@ -3,6 +3,7 @@ import { BACKEND_COMMANDS } from './backends.ts';
 import type { QmpCommand } from './command.ts';
 import { INTROSPECTION_COMMANDS } from './introspect.ts';
 import { MACHINE_COMMANDS } from './machine.ts';
+import { NETWORK_COMMANDS } from './network.ts';
 import { PCI_COMMANDS } from './pci.ts';
 import { QOM_COMMANDS } from './qom.ts';
 import { VIRTIO_COMMANDS } from './virtio.ts';
@@ -12,6 +13,7 @@ export const QMP_COMMANDS: readonly QmpCommand[] = [
   ...MACHINE_COMMANDS,
   ...QOM_COMMANDS,
   ...BACKEND_COMMANDS,
+  ...NETWORK_COMMANDS,
   ...PCI_COMMANDS,
   ...VIRTIO_COMMANDS,
 ];

@@ -1,10 +1,10 @@
 /** HMP: devices, objects, back ends, tracing. */
-import { balloonOf, findObject, setTrace } from '../commands/qom.ts';
+import { ancestry, balloonOf, findObject, setTrace } from '../commands/qom.ts';
 import type { Json } from '../qmp/json.ts';
 import type { MonitorTarget, QomObject } from '../target.ts';
 import { flag, takes } from './command.ts';
 import type { HmpCommand } from './command.ts';
-import { parseOptions } from './options.ts';
+import { optionsCommand, parseOptions } from './options.ts';
 import { MonitorError } from '../errors.ts';
 import { parseJson, prettyJson } from '../qmp/json.ts';
 
@@ -14,23 +14,18 @@ const userTypes = (target: MonitorTarget): string[] =>
     .filter(({ device }) => device?.userCreatable === true)
     .map(({ name }) => name);
 
+const objectTypes = (target: MonitorTarget): string[] => {
+  const types = new Map(target.qom.types().map((type) => [type.name, type]));
+  return [...types.values()]
+    .filter(({ name, abstract }) => !abstract && ancestry(types, name).includes('user-creatable'))
+    .map(({ name }) => name);
+};
+
 /** Ids of the devices that users have made. */
 const deviceIds = (target: MonitorTarget): string[] => {
   const container = target.qom.find('/machine/peripheral');
   return container === null || container === 'ambiguous' ? [] : container.children.map(({ name }) => name);
 };
-
-function optionsCommand(name: string, qmp: string, implied: string, params: string, help: string): HmpCommand {
-  return {
-    names: [name],
-    args: [takes(implied, 'options')],
-    params,
-    help,
-    async run(context, args) {
-      await context.qmp(qmp, parseOptions(args[implied] as string, implied));
-    },
-  };
-}
 
 /** Paths in the object tree that a word may become. */
 export function completePath(target: MonitorTarget, word: string): string[] {
@@ -87,29 +82,16 @@ export const DEVICE_COMMANDS: readonly HmpCommand[] = [
     },
     complete: deviceIds,
   },
-  optionsCommand(
-    'netdev_add',
-    'netdev_add',
-    'type',
-    '[user|socket|hubport|...],id=str[,prop=value][,...]',
-    'add host network device',
-  ),
   {
-    names: ['netdev_del'],
-    args: [takes('id', 'string')],
-    params: 'id',
-    help: 'remove host network device',
-    async run({ qmp }, { id }) {
-      await qmp('netdev_del', { id: id as string });
-    },
+    ...optionsCommand(
+      'object_add',
+      'object-add',
+      'qom-type',
+      '[qom-type=]type,id=str[,prop=value][,...]',
+      'create QOM object',
+    ),
+    complete: objectTypes,
   },
-  optionsCommand(
-    'object_add',
-    'object-add',
-    'qom-type',
-    '[qom-type=]type,id=str[,prop=value][,...]',
-    'create QOM object',
-  ),
   {
     names: ['object_del'],
     args: [takes('id', 'string')],
@@ -153,16 +135,6 @@ export const DEVICE_COMMANDS: readonly HmpCommand[] = [
       await qmp('chardev-send-break', { id: id as string });
     },
     complete: (target) => target.chardevs.map(({ label }) => label),
-  },
-  {
-    names: ['set_link'],
-    args: [takes('name', 'string'), takes('up', 'bool')],
-    params: 'name on|off',
-    help: 'change the link status of a network adapter',
-    async run({ qmp }, { name, up }) {
-      await qmp('set_link', { name: name as string, up: up as boolean });
-    },
-    complete: (target, _word, before) => (before.length === 0 ? target.nets.map(({ name }) => name) : ['on', 'off']),
   },
   {
     names: ['balloon'],

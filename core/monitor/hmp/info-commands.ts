@@ -1,10 +1,19 @@
 /** HMP: info about the machine and what is behind its devices. */
+import { blockNodes } from '../commands/backends.ts';
 import { QEMU_VERSION } from '../commands/machine.ts';
 import { pciBuses, pciClass } from '../commands/pci.ts';
 import { findObject } from '../commands/qom.ts';
 import { MonitorError } from '../errors.ts';
 import { flatViews, memoryTree } from '../memory-tree.ts';
-import type { BlockInfo, BusNode, DeviceNode, PciDeviceInfo, QomObject } from '../target.ts';
+import type {
+  BlockInfo,
+  BusNode,
+  DeviceNode,
+  MemoryBackendInfo,
+  MemoryDeviceInfo,
+  PciDeviceInfo,
+  QomObject,
+} from '../target.ts';
 import { flag, takes } from './command.ts';
 import type { HmpCommand, HmpContext } from './command.ts';
 import { completePath } from './device-commands.ts';
@@ -51,6 +60,10 @@ function blockText(block: BlockInfo, verbose: boolean): string {
   text += `\nImages:\nimage: ${file}\nfile format: ${format}\n`;
   text += `virtual size: ${bytesText(virtualSize)} (${virtualSize} bytes)\ndisk size: ${bytesText(actualSize)}\n`;
   return text;
+}
+
+function nodeText({ 'node-name': name, file, drv, ro }: ReturnType<typeof blockNodes>[number]): string {
+  return `${name ?? ''}: ${file} (${drv}${ro ? ', read-only' : ''})\n    Cache mode:       writeback\n`;
 }
 
 function qtree(bus: BusNode, depth: number): string {
@@ -159,13 +172,28 @@ function deviceModels({ target }: HmpContext): string {
   return sections.join('\n');
 }
 
+function memoryBackendText({ id, size, share }: MemoryBackendInfo): string {
+  return (
+    `memory backend: ${id}\n  size:  ${size}\n  merge: true\n  dump: true\n  prealloc: false\n  share: ${share}\n` +
+    '  reserve: true\n  policy: default\n  host nodes: \n\n'
+  );
+}
+
+function memoryDeviceText({ id, address, size, memdev }: MemoryDeviceInfo): string {
+  return (
+    `Memory device [virtio-pmem]: "${id ?? ''}"\n  memaddr: 0x${address.toString(16)}\n  size: ${size}\n` +
+    `  memdev: ${memdev}\n`
+  );
+}
+
 export const INFO_COMMANDS: readonly HmpCommand[] = [
   {
     names: ['block'],
     args: [flag('nodes', 'n'), flag('verbose', 'v'), takes('device', 'block', true)],
     params: '[-n] [-v] [device]',
     help: 'show info of one block device or all block devices (-n: show named nodes; -v: show details)',
-    run({ target, print }, { verbose, device }) {
+    run({ target, print }, { nodes, verbose, device }) {
+      if (nodes === true) return print(blockNodes(target).map(nodeText).join('\n'));
       const blocks = target.blocks.filter((block) => device === undefined || block.device === device);
       if (device !== undefined && blocks.length === 0) throw new MonitorError(`Device '${device as string}' not found`);
       print(blocks.map((block) => blockText(block, verbose === true)).join('\n'));
@@ -195,6 +223,8 @@ export const INFO_COMMANDS: readonly HmpCommand[] = [
     target.interrupts.map((line) => `${line}\n`).join(''),
   ),
   info('kvm', 'show KVM information', () => 'kvm support: not compiled\n'),
+  info('memdev', 'show memory backends', ({ target }) => target.memoryBackends.map(memoryBackendText).join('')),
+  info('memory-devices', 'show memory devices', ({ target }) => target.memoryDevices.map(memoryDeviceText).join('')),
   info(
     'memory_size_summary',
     'show the amount of initially allocated and present hotpluggable (if enabled) memory in bytes.',
@@ -211,14 +241,6 @@ export const INFO_COMMANDS: readonly HmpCommand[] = [
     },
   },
   info('name', 'show the current VM name', ({ target }) => (target.name === null ? '' : `${target.name}\n`)),
-  info('network', 'show the network state', ({ target }) =>
-    target.nets
-      .map(({ name, description, peer }) => {
-        const below = peer === null ? '' : ` \\ ${peer.name}: ${peer.description}\n`;
-        return `${name}: ${description}\n${below}`;
-      })
-      .join(''),
-  ),
   info('pci', 'show PCI info', ({ target }) => {
     if (target.pci === null) return 'PCI devices not supported\n';
     return pciBuses(target)

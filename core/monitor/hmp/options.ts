@@ -1,5 +1,7 @@
 /** `first,key=value,flag`, with `,,` for a comma in a value: what device_add, netdev_add and object_add take. */
 import { MonitorError } from '../errors.ts';
+import { takes } from './command.ts';
+import type { HmpCommand } from './command.ts';
 
 /**
  * @param implied the key of a first entry without "="
@@ -25,4 +27,17 @@ export function parseOptions(text: string, implied: string): Record<string, stri
     options[key] = value;
   });
   return options;
+}
+
+/** A command whose argument is such a list, with QMP's command of the same members behind it. */
+export function optionsCommand(name: string, qmp: string, implied: string, params: string, help: string): HmpCommand {
+  return {
+    names: [name],
+    args: [takes(implied, 'options')],
+    params,
+    help,
+    async run(context, args) {
+      await context.qmp(qmp, parseOptions(args[implied] as string, implied));
+    },
+  };
 }

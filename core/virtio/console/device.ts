@@ -55,6 +55,8 @@ export interface SerialPort {
   readonly isConsole: boolean;
   /** The guest has it open; without VIRTIO_CONSOLE_F_MULTIPORT it cannot say so. */
   readonly guestOpen: boolean;
+  /** Called when guestOpen has changed (QEMU: VSERPORT_CHANGE). */
+  onGuestOpen: (open: boolean) => void;
   /** Tells the driver the size of the terminal, in characters, 0..65535. Consoles only. */
   resize(cols: number, rows: number): void;
   /** Unplugs it. */
@@ -64,7 +66,10 @@ export interface SerialPort {
 interface PortState extends PortConfig {
   readonly device: Chardev | null;
   guestOpen: boolean;
+  onGuestOpen: (open: boolean) => void;
 }
+
+const CLOSED = { guestOpen: false, onGuestOpen: () => {} };
 
 export class ConsoleDevice extends VirtioDevice {
   readonly type = 'virtio-console';
@@ -136,7 +141,7 @@ export class ConsoleDevice extends VirtioDevice {
   #insert({ nr, isConsole, name, chardev }: Required<PortOptions>): PortState {
     const hostOpen = chardev?.connected ?? false;
     const index = chardev?.index ?? null;
-    const port: PortState = { nr, chardev: index, isConsole, name, hostOpen, device: chardev, guestOpen: false };
+    const port: PortState = { nr, chardev: index, isConsole, name, hostOpen, device: chardev, ...CLOSED };
     this.#ports.set(nr, port);
     if (chardev) {
       chardev.wakeGuest = () => this.host?.wakeBackend();
@@ -173,6 +178,12 @@ export class ConsoleDevice extends VirtioDevice {
       isConsole: port.isConsole,
       get guestOpen() {
         return port.guestOpen;
+      },
+      get onGuestOpen() {
+        return port.onGuestOpen;
+      },
+      set onGuestOpen(listener) {
+        port.onGuestOpen = listener;
       },
       resize: (cols, rows) => this.#resize(nr, cols, rows),
       remove: () => this.#remove(port),
@@ -218,8 +229,10 @@ export class ConsoleDevice extends VirtioDevice {
     const { nr, open } = detail as ConsoleEvent;
     const port = this.#ports.get(nr);
     if (port) {
+      const changed = port.guestOpen !== open;
       port.guestOpen = open;
       port.device?.guestOpened(open);
+      if (changed) port.onGuestOpen(open);
     }
     void this.#change({ op: 'seen', nr }).catch(() => {});
   }
