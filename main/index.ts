@@ -10,4 +10,7 @@ void startDesktop(electron, {
   preload: fileURLToPath(new URL('../preload.cjs', import.meta.url)),
   renderer: fileURLToPath(new URL('../renderer', import.meta.url)),
   platform: process.platform,
+  argv: process.argv.slice(1),
+  directory: process.cwd(),
+  process,
 });

@@ -9,12 +9,13 @@ import { configProblems } from '../../core/machine/check-config.ts';
 import { closeQuestion } from '../ipc/contract.ts';
 import type { AppInfo, Params, VmInfo } from '../ipc/contract.ts';
 import { Dispatcher } from '../ipc/dispatcher.ts';
-import type { Handlers } from '../ipc/dispatcher.ts';
+import type { Handlers, Session } from '../ipc/dispatcher.ts';
 import { HostFiles } from './files.ts';
 import { hardwareTypes } from './hardware-types.ts';
 import { GuestService } from './guest-service.ts';
 import type { GuestCatalogue } from './guest-service.ts';
 import { Log } from './log.ts';
+import { LogFile } from './log-file.ts';
 import type { MachineFactory } from './machine.ts';
 import { dataHome } from './paths.ts';
 import { SnapshotFeed } from './snapshot-feed.ts';
@@ -32,14 +33,26 @@ export interface AppOptions {
   home?: string;
   /** The native file dialog, where there is one: an absolute path, or null when the person cancels. */
   pick?: (request: Params<'files.pick'>) => Promise<string | null>;
+  /** The desktop around the windows, where there is one. */
+  desktop?: DesktopLink;
   /** Ends the process, after everything has been shut down. */
   quit?: () => void;
+}
+
+/** What a session can tell the desktop that it is on. */
+export interface DesktopLink {
+  /** The page shows this VM, or none, and takes `ui.request`s. */
+  context(session: Session, vm: string | null): void;
+  /** Shows a folder of the host. @throws when it cannot */
+  reveal(folder: string): Promise<void>;
 }
 
 export interface App {
   readonly dispatcher: Dispatcher;
   readonly streams: Streams;
   readonly home: string;
+  /** The folder with the log files. */
+  readonly logs: string;
   /** Something that should not have happened, for the log. */
   report(text: string): void;
   /** What is known of every VM now. */
@@ -57,7 +70,11 @@ export async function createApp(options: AppOptions): Promise<App> {
   await mkdir(home, { recursive: true, mode: 0o700 });
 
   const report = (text: string) => log.add('error', null, text);
-  const log = new Log((entry) => dispatcher.broadcast('log', entry));
+  const logFile = new LogFile(path.join(home, 'logs'));
+  const log = new Log((entry) => {
+    logFile.add(entry);
+    dispatcher.broadcast('log', entry);
+  });
   const manager: VmManager = new VmManager({
     store: new VmStore(home),
     machines: options.machines,
@@ -86,6 +103,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     nativeDialogs: options.pick !== undefined,
     home,
     disks,
+    logs: logFile.folder,
     limits: { memory: { min: MIN_MEMORY, max: options.maxMemory }, harts: MAX_HARTS },
   });
 
@@ -100,6 +118,15 @@ export async function createApp(options: AppOptions): Promise<App> {
       return {};
     },
     'log.list': () => ({ entries: log.entries }),
+    'log.reveal': async () => {
+      if (options.desktop === undefined) throw new RingsideError('unsupported', `the logs are in ${logFile.folder}`);
+      await options.desktop.reveal(logFile.folder);
+      return {};
+    },
+    'ui.context': ({ vm }, session) => {
+      options.desktop?.context(session, vm);
+      return {};
+    },
 
     'vm.list': () => manager.list(),
     'vm.create': ({ settings }) => manager.create(settings),
@@ -152,6 +179,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     'disks.create': ({ path: where, size }) => files.createDisk(where, size),
   };
   const dispatcher = new Dispatcher(handlers, report);
+  log.add('info', null, `Ringside ${options.version} on ${process.platform} ${process.arch}`);
 
   let closing: Promise<void> | null = null;
   const close = () => {
@@ -159,9 +187,10 @@ export async function createApp(options: AppOptions): Promise<App> {
       guests.close();
       feed.close();
       await manager.close();
+      await logFile.flush();
     })();
     return closing;
   };
 
-  return { dispatcher, streams, home, report, vms: () => manager.infos(), close };
+  return { dispatcher, streams, home, logs: logFile.folder, report, vms: () => manager.infos(), close };
 }

@@ -11,7 +11,9 @@ import { catalogue } from './catalogue.ts';
 const MAX_LINEAR_MEMORY = 2 ** 32;
 
 /** @throws RingsideError when the library's folder cannot be used */
-export function createProductionApp(options: Pick<AppOptions, 'version' | 'home' | 'pick' | 'quit'>): Promise<App> {
+export function createProductionApp(
+  options: Pick<AppOptions, 'version' | 'home' | 'pick' | 'desktop' | 'quit'>,
+): Promise<App> {
   return createApp({
     ...options,
     machines: {

@@ -83,6 +83,7 @@ export interface Window {
   isMinimized(): boolean;
   isMaximized(): boolean;
   isDestroyed(): boolean;
+  isFocused(): boolean;
   getNormalBounds(): Bounds;
   on(event: 'close', listener: (event: Cancellable) => void): unknown;
   on(event: 'closed', listener: () => void): unknown;
@@ -94,8 +95,14 @@ export interface MenuItem {
   label?: string;
   type?: 'separator';
   accelerator?: string;
+  enabled?: boolean;
   click?: () => void;
   submenu?: MenuItem[];
+}
+
+export interface Notification {
+  on(event: 'click', listener: () => void): unknown;
+  show(): void;
 }
 
 export interface ElectronApi {
@@ -103,11 +110,25 @@ export interface ElectronApi {
     readonly name: string;
     readonly isPackaged: boolean;
     getVersion(): string;
-    requestSingleInstanceLock(): boolean;
+    /** `data` is given to the first instance's second-instance listeners. */
+    requestSingleInstanceLock(data: Record<string, unknown>): boolean;
+    setAppUserModelId(id: string): void;
+    addRecentDocument(path: string): void;
+    clearRecentDocuments(): void;
     whenReady(): Promise<void>;
     quit(): void;
     exit(code?: number): void;
-    on(event: 'second-instance' | 'activate' | 'window-all-closed', listener: () => void): unknown;
+    on(event: 'activate' | 'window-all-closed', listener: () => void): unknown;
+    on(
+      event: 'second-instance',
+      listener: (event: unknown, argv: string[], directory: string, data: unknown) => void,
+    ): unknown;
+    /** macOS: a file was opened with the app, perhaps before it is ready. */
+    on(event: 'open-file', listener: (event: Cancellable, path: string) => void): unknown;
+    on(
+      event: 'child-process-gone',
+      listener: (event: unknown, details: { type: string; reason: string; name?: string }) => void,
+    ): unknown;
     on(event: 'before-quit', listener: (event: Cancellable) => void): unknown;
     on(event: 'web-contents-created', listener: (event: unknown, contents: WebContents) => void): unknown;
   };
@@ -168,6 +189,14 @@ export interface ElectronApi {
         handler: (contents: WebContents | null, permission: string, requestingOrigin: string) => boolean,
       ): void;
     };
+  };
+  readonly shell: {
+    /** Resolves with what went wrong, or ''. */
+    openPath(path: string): Promise<string>;
+  };
+  readonly Notification: {
+    new (options: { title: string; body: string }): Notification;
+    isSupported(): boolean;
   };
   readonly screen: { getAllDisplays(): { workArea: Bounds }[] };
   readonly nativeTheme: { readonly shouldUseDarkColors: boolean };

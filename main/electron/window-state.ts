@@ -34,8 +34,12 @@ export class WindowStateFile {
   async load(displays: { workArea: Bounds }[]): Promise<{ bounds: Partial<Bounds>; maximized: boolean }> {
     try {
       const state = windowState.parse(JSON.parse(await readFile(this.#file, 'utf8')));
-      if (displays.some(({ workArea }) => reachable(state.bounds, workArea))) return state;
-      return { bounds: { width: state.bounds.width, height: state.bounds.height }, maximized: state.maximized };
+      // A display may have gone, or be a smaller one now.
+      const width = Math.min(state.bounds.width, Math.max(...displays.map(({ workArea }) => workArea.width)));
+      const height = Math.min(state.bounds.height, Math.max(...displays.map(({ workArea }) => workArea.height)));
+      const { x, y } = state.bounds;
+      const there = displays.some(({ workArea }) => reachable({ x, y, width, height }, workArea));
+      return { bounds: there ? { x, y, width, height } : { width, height }, maximized: state.maximized };
     } catch {
       return { bounds: DEFAULT, maximized: false };
     }

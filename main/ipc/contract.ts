@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { machineSnapshot } from '../../core/api/machine.ts';
 import { machineView, objectView, registersView } from '../../core/api/machine-view.ts';
 import type { ErrorKind } from '../../core/errors.ts';
+import { actionNames } from './contract/actions.ts';
 import { deltaOp } from './contract/delta.ts';
 import { hardwareProblem, hardwareTypes } from './contract/hardware.ts';
 import {
@@ -30,6 +31,15 @@ const oneGuest = z.strictObject({ id: guestId });
 
 const done = z.object({});
 
+/** What the desktop around a window asks of its page. */
+const uiRequest = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('action'), action: z.enum(actionNames) }),
+  z.strictObject({ kind: z.literal('show-vm'), id: vmId }),
+  /** A file that was opened with the app. */
+  z.strictObject({ kind: z.literal('open-file'), path: hostPath }),
+]);
+export type UiRequest = z.infer<typeof uiRequest>;
+
 /** Every command: what it takes, what it gives. */
 export const commands = {
   'app.info': { params: nothing, result: appInfo },
@@ -37,6 +47,10 @@ export const commands = {
   'app.quit': { params: z.strictObject({ force: z.boolean() }), result: done },
   /** The last few hundred log entries, oldest first. */
   'log.list': { params: nothing, result: z.object({ entries: z.array(logEntry) }) },
+  /** Opens the folder with the log files on the person's desktop; `unsupported` where there is none. */
+  'log.reveal': { params: nothing, result: done },
+  /** Tells the desktop which VM the page shows, for its menus; from the first time on the page gets `ui.request`s. */
+  'ui.context': { params: z.strictObject({ vm: vmId.nullable() }), result: done },
 
   'vm.list': { params: nothing, result: z.object({ vms: z.array(vmInfo), problems: z.array(libraryProblem) }) },
   'vm.create': { params: z.strictObject({ settings: vmSettings }), result: vmInfo },
@@ -116,6 +130,7 @@ export const events = {
   /** Turns the watcher's last snapshot into the present one. `seq` counts up by one; a gap means: watch again. */
   'machine.delta': z.strictObject({ id: vmId, seq: z.number().int(), ops: z.array(deltaOp) }),
   log: logEntry,
+  'ui.request': uiRequest,
 } as const satisfies Record<string, z.ZodType>;
 
 export type CommandName = keyof typeof commands;
@@ -192,6 +207,7 @@ export function closeQuestion(vms: readonly { settings: { name: string }; state:
 }
 
 export * from './contract/hardware.ts';
+export * from './contract/actions.ts';
 export * from './contract/schemas.ts';
 export * from '../../core/api/machine.ts';
 export * from '../../core/api/machine-view.ts';

@@ -1,54 +1,27 @@
 /** The Electron main module on a double: every security setting, every message's sender, windows, quitting. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { startDesktop } from '../../main/electron/desktop.ts';
 import type { MenuItem } from '../../main/electron/api.ts';
-import type { AppOptions } from '../../main/app/app.ts';
-import { settings, TestApp, until } from '../app/doubles/app.ts';
-import type { VmInfo } from '../../main/ipc/contract.ts';
+import { until } from '../app/doubles/app.ts';
+import { TestDesktop } from './doubles/desktop.ts';
 import { CancellableEvent, FakeContents, FakeElectron, FakePort } from './doubles/electron.ts';
 
+let desktop: TestDesktop;
 let electron: FakeElectron;
-let app: TestApp;
-let renderer: string;
-let home: string;
 
 beforeEach(async () => {
-  electron = new FakeElectron();
-  home = await mkdtemp(path.join(tmpdir(), 'ringside-desktop-'));
-  renderer = await mkdtemp(path.join(tmpdir(), 'ringside-renderer-'));
-  await writeFile(path.join(renderer, 'index.html'), '<title>Ringside</title>');
+  desktop = await TestDesktop.create();
+  ({ electron } = desktop);
 });
-afterEach(async () => {
-  await app?.close();
-  await rm(renderer, { recursive: true, force: true });
-  // A list being saved when the app ended may still come.
-  await rm(home, { recursive: true, force: true, maxRetries: 5 });
-});
+afterEach(() => desktop.close());
 
 const start = async (platform = 'linux') => {
-  await startDesktop(electron.api, {
-    createApp: async (options: Pick<AppOptions, 'version' | 'pick' | 'quit'>) => {
-      app = await TestApp.create({ ...options, home });
-      return app.app;
-    },
-    preload: '/app/preload.cjs',
-    renderer,
-    platform,
-  });
+  desktop.electron = electron;
+  desktop.platform = platform;
+  await desktop.start();
 };
-const call = async (name: string, params: unknown) => {
-  const reply = (await electron.invoke(name, params)) as { ok: boolean; result: unknown };
-  expect(reply).toMatchObject({ ok: true });
-  return reply.result;
-};
-const startVm = async () => {
-  const vm = (await call('vm.create', { settings: settings({ name: 'box' }) })) as VmInfo;
-  await call('vm.start', { id: vm.id });
-  return vm;
-};
+const call = (name: string, params: unknown) => desktop.call(name, params);
 
 describe('the window', () => {
   test('is sandboxed, isolated, without Node, and shows our own page only', async () => {
@@ -198,7 +171,7 @@ describe('a message', () => {
 describe('events and consoles', () => {
   test('events go to the page; a page that reloads begins anew', async () => {
     await start();
-    const vm = await startVm();
+    const vm = await desktop.startVm();
     const contents = electron.window.webContents;
     expect(contents.sent).toContainEqual(['ringside:event', 'vm.changed', expect.objectContaining({ id: vm.id })]);
     const { stream } = (await call('console.attach', { id: vm.id, port: 'serial0' })) as { stream: string };
@@ -212,13 +185,13 @@ describe('events and consoles', () => {
     const before = contents.sent.length;
     contents.emit('did-start-navigation', { isMainFrame: true, isSameDocument: false });
     expect(port.closed).toBe(true);
-    app.machines.last.stopFor('reason');
+    desktop.app.machines.last.stopFor('reason');
     expect(contents.sent.length).toBe(before);
   });
 
   test('a stream is opened by its ticket, once, from our page', async () => {
     await start();
-    const vm = await startVm();
+    const vm = await desktop.startVm();
     const attach = async () =>
       ((await call('console.attach', { id: vm.id, port: 'serial0' })) as { stream: string }).stream;
     const open = (ticket: unknown, from = {}, ports = [new FakePort()]) => {
@@ -270,7 +243,7 @@ describe('closing and quitting', () => {
 
   test('with a VM on asks; the answer no keeps everything', async () => {
     await start();
-    await startVm();
+    await desktop.startVm();
     expect(electron.quit()).toBe(false);
     // A second attempt while the question stands asks no second time.
     expect(electron.quit()).toBe(false);
@@ -281,28 +254,28 @@ describe('closing and quitting', () => {
       buttons: ['Power off and quit', 'Keep running'],
     });
     await new Promise((resolve) => setTimeout(resolve, 20));
-    expect([electron.quits, app.machines.last.state]).toEqual([0, 'running']);
+    expect([electron.quits, desktop.app.machines.last.state]).toEqual([0, 'running']);
     expect(electron.window.closeByPerson().prevented).toBe(true);
     await until(() => electron.questions.length === 2);
   });
 
   test('the answer yes powers off, then quits', async () => {
     await start();
-    await startVm();
+    await desktop.startVm();
     electron.answer = 0;
     electron.window.closeByPerson();
     await until(() => electron.quits === 1);
-    expect(app.machines.last.disposed).toBe(true);
+    expect(desktop.app.machines.last.disposed).toBe(true);
     expect(electron.quit()).toBe(true);
     expect(electron.window.closeByPerson().prevented).toBe(false);
   });
 
   test('on macOS the machines outlive the window, which comes back', async () => {
     await start('darwin');
-    await startVm();
+    await desktop.startVm();
     expect(electron.window.closeByPerson().prevented).toBe(false);
     electron.appEvents.emit('window-all-closed');
-    expect([electron.quits, app.machines.last.state]).toEqual([0, 'running']);
+    expect([electron.quits, desktop.app.machines.last.state]).toEqual([0, 'running']);
     electron.appEvents.emit('activate');
     electron.appEvents.emit('activate');
     await until(() => electron.windows.length === 2);
@@ -312,11 +285,11 @@ describe('closing and quitting', () => {
 
   test('a page that crashes is loaded again and finds its machines; one that keeps crashing is not', async () => {
     await start();
-    await startVm();
+    await desktop.startVm();
     const { webContents } = electron.window;
     webContents.emit('render-process-gone', {}, { reason: 'oom' });
     expect(webContents.reloads).toBe(1);
-    expect(app.machines.last.state).toBe('running');
+    expect(desktop.app.machines.last.state).toBe('running');
     webContents.emit('render-process-gone', {}, { reason: 'oom' });
     expect(webContents.reloads).toBe(1);
     expect(electron.errors).toEqual(['oom. Virtual machines go on running.']);
@@ -345,7 +318,6 @@ describe('one instance, one window, remembered', () => {
     electron.window.maximized = true;
     electron.window.closeByPerson();
     await until(() => electron.quits === 1);
-    await new Promise((resolve) => setTimeout(resolve, 50));
     const again = async (displays = electron.displays) => {
       electron = new FakeElectron();
       electron.displays = displays;
@@ -353,15 +325,17 @@ describe('one instance, one window, remembered', () => {
       return { ...electron.window.options, maximized: electron.window.maximized };
     };
     expect(await again()).toMatchObject({ x: 300, y: 200, width: 1000, height: 700, maximized: true });
+    const smaller = await again([{ workArea: { x: 0, y: 0, width: 940, height: 640 } }]);
+    expect(smaller).toMatchObject({ width: 940, height: 640 });
     const elsewhere = await again([{ workArea: { x: 5000, y: 0, width: 1920, height: 1080 } }]);
     expect(elsewhere).toMatchObject({ width: 1000, height: 700 });
     expect(elsewhere.x).toBeUndefined();
-    await writeFile(path.join(home, 'window.json'), '{"bounds":{"x":1e99}}');
+    await writeFile(path.join(desktop.home, 'window.json'), '{"bounds":{"x":1e99}}');
     expect(await again()).toMatchObject({ width: 1280, height: 800 });
   });
 
   test('what keeps it from starting is said', async () => {
-    await rm(path.join(renderer, 'index.html'));
+    await rm(path.join(desktop.renderer, 'index.html'));
     await start();
     expect(electron.errors).toEqual(['the user interface is not built: run npm run setup']);
     expect(electron.exitCode).toBe(1);
@@ -371,9 +345,9 @@ describe('one instance, one window, remembered', () => {
     await start();
     const roles = (items: MenuItem[]): string[] =>
       items.flatMap(({ role, submenu }) => [...(role ? [role] : []), ...roles(submenu ?? [])]);
-    expect(roles(electron.menu as MenuItem[])).toEqual(
+    expect(roles(electron.menu)).toEqual(
       expect.arrayContaining(['quit', 'copy', 'paste', 'zoomIn', 'togglefullscreen', 'minimize']),
     );
-    expect(roles(electron.menu as MenuItem[])).not.toContain('toggleDevTools');
+    expect(roles(electron.menu)).not.toContain('toggleDevTools');
   });
 });

@@ -200,6 +200,8 @@ export const appInfo = z.object({
   /** The library's folder, and where new disks go unless told otherwise. */
   home: z.string(),
   disks: z.string(),
+  /** The folder with the log files. */
+  logs: z.string(),
   limits: z.object({ memory: z.object({ min: z.number(), max: z.number() }), harts: z.number().int() }),
 });
 export type AppInfo = z.infer<typeof appInfo>;

@@ -2,14 +2,18 @@
 
 export type VmTab = 'console' | 'devices' | 'overview';
 export type Route =
-  { page: 'library' } | { page: 'create' } | { page: 'guests' } | { page: 'vm'; id: string; tab: VmTab };
+  | { page: 'library' }
+  | { page: 'create' }
+  | { page: 'guests' }
+  | { page: 'log' }
+  | { page: 'vm'; id: string; tab: VmTab };
 
 const TABS: readonly string[] = ['console', 'devices', 'overview'] satisfies VmTab[];
 
 function parse(hash: string): Route {
   const [page, id, tab] = hash.replace(/^#\/?/, '').split('/');
   if (page === 'vm' && id) return { page, id, tab: TABS.includes(tab) ? (tab as VmTab) : 'console' };
-  if (page === 'create' || page === 'guests') return { page };
+  if (page === 'create' || page === 'guests' || page === 'log') return { page };
   return { page: 'library' };
 }
 

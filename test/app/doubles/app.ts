@@ -51,7 +51,8 @@ export class TestApp {
 
   async close(): Promise<void> {
     await this.app.close();
-    await rm(this.home, { recursive: true, force: true });
+    // What a desktop remembers may still be on its way to the disk.
+    await rm(this.home, { recursive: true, force: true, maxRetries: 10 });
   }
 }
 

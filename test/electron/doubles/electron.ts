@@ -4,6 +4,7 @@ import type {
   Bounds,
   ElectronApi,
   IpcEvent,
+  MenuItem,
   MessagePortMain,
   WebContents,
   WebFrame,
@@ -60,6 +61,8 @@ export class FakeWindow extends EventEmitter implements Window {
   shown = false;
   focused = 0;
   minimized = false;
+  /** Whether the person looks at it. */
+  inFront = true;
   maximized = false;
   destroyed = false;
   bounds: Bounds;
@@ -103,6 +106,10 @@ export class FakeWindow extends EventEmitter implements Window {
     return this.destroyed;
   }
 
+  isFocused(): boolean {
+    return this.inFront;
+  }
+
   getNormalBounds(): Bounds {
     const { x, y, width, height } = this.bounds;
     return { x, y, width, height };
@@ -117,6 +124,20 @@ export class FakeWindow extends EventEmitter implements Window {
       this.emit('closed');
     }
     return event;
+  }
+}
+
+export class FakeNotification extends EventEmitter {
+  readonly options: { title: string; body: string };
+  shown = false;
+
+  constructor(options: { title: string; body: string }) {
+    super();
+    this.options = options;
+  }
+
+  show(): void {
+    this.shown = true;
   }
 }
 
@@ -151,7 +172,16 @@ export class FakeElectron {
   readonly questions: { message: string; buttons: string[] }[] = [];
   readonly errors: string[] = [];
   readonly dialogs: unknown[] = [];
-  menu: unknown = null;
+  menu: MenuItem[] = [];
+  /** How often the menu was set. */
+  menus = 0;
+  readonly notifications: FakeNotification[] = [];
+  readonly recentDocuments: string[] = [];
+  readonly openedPaths: string[] = [];
+  /** What the platform answers when a path is to be opened; '' is well. */
+  openProblem = '';
+  /** What was given to the first instance with the request for the lock. */
+  handedOver: unknown = null;
   /** Which button the person presses, and which file they choose. */
   answer = 1;
   chosen: string | null = '/chosen.raw';
@@ -189,6 +219,18 @@ export class FakeElectron {
     return this.invocable.get('ringside:call')!({ sender, senderFrame: frame }, name, params);
   }
 
+  /** The entry of the menu at these labels or roles, from the bar down. */
+  menuItem(...names: string[]): MenuItem {
+    let items = this.menu;
+    let found: MenuItem | undefined;
+    for (const name of names) {
+      found = items.find(({ label, role }) => label === name || role === name);
+      if (found === undefined) throw new Error(`the menu has no ${names.join(' > ')}`);
+      items = found.submenu ?? [];
+    }
+    return found!;
+  }
+
   postStream(
     ticket: unknown,
     ports: FakePort[],
@@ -211,7 +253,15 @@ export class FakeElectron {
           return fake.packaged;
         },
         getVersion: () => '4.5.6',
-        requestSingleInstanceLock: () => fake.firstInstance,
+        requestSingleInstanceLock: (data) => {
+          fake.handedOver = data;
+          return fake.firstInstance;
+        },
+        setAppUserModelId: () => {},
+        addRecentDocument: (file) => fake.recentDocuments.push(file),
+        clearRecentDocuments: () => {
+          fake.recentDocuments.length = 0;
+        },
         whenReady: async () => {
           fake.calls.push('ready');
         },
@@ -274,12 +324,29 @@ export class FakeElectron {
           },
         },
       },
+      shell: {
+        openPath: async (file) => {
+          fake.openedPaths.push(file);
+          return fake.openProblem;
+        },
+      },
+      Notification: class extends FakeNotification {
+        constructor(options: { title: string; body: string }) {
+          super(options);
+          fake.notifications.push(this);
+        }
+
+        static isSupported(): boolean {
+          return true;
+        }
+      },
       screen: { getAllDisplays: () => fake.displays },
       nativeTheme: { shouldUseDarkColors: true },
       Menu: {
         buildFromTemplate: (template) => template,
         setApplicationMenu: (menu) => {
           fake.menu = menu;
+          fake.menus++;
         },
       },
     };
