@@ -1,5 +1,4 @@
 /** The app in a person's desktop, on a double: menus, files that are opened, recent items, notifications, logs, crashes. */
-import { existsSync } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -173,8 +172,8 @@ describe('recent items', () => {
     expect(recent()).toEqual(['R&&D.raw', 'Clear Menu']);
     const vm = await desktop.startVm('box');
     expect(recent()).toEqual(['box', 'R&&D.raw', 'Clear Menu']);
-    await until(() => existsSync(path.join(desktop.home, 'recent.json')));
-    await until(async () => (await readFile(path.join(desktop.home, 'recent.json'), 'utf8')).includes('box'));
+    const saved = () => readFile(path.join(desktop.home, 'recent.json'), 'utf8').catch(() => '');
+    await expect.poll(saved, { timeout: 30_000 }).toContain('box');
 
     desktop.electron = new FakeElectron();
     desktop.argv = [];

@@ -143,7 +143,7 @@ export function settings(change: Partial<VmSettingsInput> = {}): VmSettings {
 }
 
 /** Waits until `look` gives something. */
-export async function until<T>(look: () => T | undefined | null | false, what = 'it', ms = 5000): Promise<T> {
+export async function until<T>(look: () => T | undefined | null | false, what = 'it', ms = 30_000): Promise<T> {
   const end = Date.now() + ms;
   for (;;) {
     const found = look();
