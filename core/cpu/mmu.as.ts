@@ -6,10 +6,10 @@
  * any of these changes the context, so satp writes and traps flush nothing, and sfence.vma retires context numbers.
  */
 import {
-  CONTROL_BASE, CTL_RAM_SIZE, H_DTLB, H_GLOBALS, H_ITLB, H_MENVCFG, H_MSTATUS, H_NEXT_CONTEXT, H_PRIV, H_SATP, H_SPACES, H_STAT_TLB_MISS,
-  H_SUPER_RANGE, MROM_BASE, RAM_OFFSET,
+  CONTROL_BASE, CTL_RAM_SIZE, H_DTLB, H_GLOBALS, H_ITLB, H_MENVCFG, H_MSTATUS, H_NEXT_CONTEXT, H_PMPCFG, H_PRIV, H_SATP, H_SPACES,
+  H_STAT_TLB_MISS, H_SUPER_RANGE, MROM_BASE, RAM_OFFSET,
 } from '../worker/layout';
-import { H_DATA_CONTEXT, H_FETCH_CONTEXT } from './jit/abi';
+import { H_DATA_CONTEXT, H_FETCH_CONTEXT, H_WINDOW } from './jit/abi';
 import { pmpAllows, pmpPageExecutable, pmpRights, PMP_PARTIAL } from './pmp.as';
 import {
   accessFault, ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, CAUSE_LOAD_ACCESS, CAUSE_LOAD_MISALIGNED, CAUSE_STORE_ACCESS,
@@ -142,6 +142,15 @@ function keyOfGlobals(block: usize, satp: u64, mode: i32): u32 {
   return (load<u32>(block + H_GLOBALS) << 8) | (translation << 4) | <u32>mode;
 }
 
+/** No access, and no group of them (jit/groups.as.ts), is longer than this: what begins in the window ends in RAM. */
+const WINDOW_MARGIN = 520;
+
+/** Whether PMP gives M-mode all of RAM, however it is accessed. */
+function allOfRam(block: usize): bool {
+  const none = (load<u64>(block + H_PMPCFG) | load<u64>(block + H_PMPCFG, 8)) == 0;
+  return none || pmpRights(block, RAM_PA, ramSize(), PRIV_M) == 7;
+}
+
 /** Recomputes the contexts after a change of privilege, mstatus, satp or PMP. */
 export function refreshContexts(block: usize): void {
   const priv = load<i32>(block + H_PRIV);
@@ -160,6 +169,7 @@ export function refreshContexts(block: usize): void {
       fetchContext = x;
       store<u64>(block + H_DATA_CONTEXT, d);
       store<u64>(block + H_FETCH_CONTEXT, x);
+      store<u64>(block + H_WINDOW, data == PRIV_M && allOfRam(block) ? ramSize() - WINDOW_MARGIN : 0);
       return;
     }
     flushEverything(block);

@@ -10,7 +10,7 @@
  */
 
 /** Version of the translator: regions kept on disk are of use to the same version only. */
-export const TRANSLATOR_VERSION = 2;
+export const TRANSLATOR_VERSION = 3;
 
 // ---- the function table ---------------------------------------------------------------------------------------
 /** Entry 0: the region of code that has none; returns `pc`. */
@@ -58,6 +58,11 @@ export const H_JIT_MAIL = 0xa64;
 export const H_JIT_FLUSHING = 0xa6c;
 /** u64: written by regions, read by nobody (see keepTag in emit.as.ts). */
 export const H_JIT_TAG = 0xa78;
+/**
+ * u64: bytes from the start of RAM of which any access has the same physical address as virtual one and every right, as M-mode's
+ * accesses as a rule have; 0: of none.
+ */
+export const H_WINDOW = 0xa88;
 /** u64 counters: regions entered by the interpreter; exceptions to that: declined. */
 export const H_STAT_JIT_ENTRIES = 0x868;
 export const H_STAT_JIT_DECLINED = 0x870;
@@ -92,10 +97,11 @@ export const JIT_RING_DATA = 64;
 export const JIT_RING_ANSWERED = 8;
 /**
  * A request, 48 bytes: u64 va of the entry, u32 x 3 code pages of the hart (its own, the one before, the one behind it in
- * virtual memory; 0 unknown), u32 x 3 their PAGE_VERSION, u64 x 2 spare. With bit 0 of the va set (REQUEST_PAGE) it tells of a
- * page that has been made: its code page and PAGE_VERSION, nothing else.
+ * virtual memory; 0 unknown), u32 x 3 their PAGE_VERSION, u64 H_WINDOW when it was asked for, u64 spare. With bit 0 of the va
+ * set (REQUEST_PAGE) it tells of a page that has been made: its code page and PAGE_VERSION, nothing else.
  */
 export const REQUEST_SIZE = 48;
+export const REQUEST_WINDOW = 32;
 export const REQUEST_PAGE = 1;
 /** Where the JIT worker puts an attach record for a hart (JIT_RECORDS + hart * JIT_RECORD_SIZE), and jitAttach reads it. */
 export const JIT_RECORDS = 0x1c30000;

@@ -2,21 +2,50 @@
 import {
   HELPER_JIT_GUARD, HELPER_JIT_LOAD, HELPER_JIT_STORE, TYPE_JIT_GUARD, TYPE_JIT_LOAD, TYPE_JIT_STORE,
 } from '../generated/translate.as';
-import { H_DTLB, H_ITLB } from '../../worker/layout';
-import { FN_MISS, H_FETCH_CONTEXT, H_JIT_GUARDS, H_JIT_TAG, PAGE_JIT, PAGE_VERSION } from './abi';
+import { H_DTLB, H_ITLB, RAM_OFFSET } from '../../worker/layout';
+import { FN_MISS, H_FETCH_CONTEXT, H_JIT_GUARDS, H_JIT_TAG, H_WINDOW, PAGE_JIT, PAGE_VERSION } from './abi';
 import { LOCAL_DC, LOCAL_ENTRY, LOCAL_PC, LOCAL_TAG, LOCAL_VA } from './locals';
 import {
   END, F64_LOAD, F64_REINTERPRET_I64, F64_STORE, I32_ADD, I32_AND, I32_EQ, I32_EQZ, I32_LE_U, I32_LOAD, I32_LOAD16_U,
   I32_SHL, I32_SHR_U, I32_WRAP_I64, I64_ADD, I64_AND, I64_EQ, I64_EXTEND16_S, I64_EXTEND32_S, I64_EXTEND8_S, I64_LOAD,
-  I64_LOAD16_U, I64_LOAD32_U, I64_LOAD8_U, I64_OR, I64_STORE, I64_STORE16, I64_STORE32, I64_STORE8, RETURN, TYPE_F64,
-  TYPE_I32, TYPE_I64, TYPE_VOID,
+  I64_LOAD16_U, I64_LOAD32_U, I64_LOAD8_U, I64_LT_U, I64_OR, I64_STORE, I64_STORE16, I64_STORE32, I64_STORE8, I64_SUB, RETURN,
+  TYPE_F64, TYPE_I32, TYPE_I64, TYPE_VOID,
 } from './opcodes';
+import { RAM_PA } from '../mmu.as';
 import { callHelper, faultCheck, getF, getReg, setF, setReg } from './emit.as';
 import { G_ALIGN, G_LOCAL, G_LOW, G_SPAN, G_STORES } from './groups.as';
 import {
   access, addBase, blockAccess, blockLoad, closeIf, elseIf, i32Const, i64Const, localGet, localSet, localTee, op,
   openIf, openLikely, openUnlikely, pushBase, pushBlock,
 } from './pen.as';
+
+// ---- the window -------------------------------------------------------------------------------------------------
+
+/** Accesses of this region look whether they are in the window (H_WINDOW) before they look at the TLB. */
+let windowed = false;
+
+export function setWindowed(whether: bool): void {
+  windowed = whether;
+}
+
+/** The address (i64) is on the stack: pushes whether it is in the window. Leaves LOCAL_VA. */
+function windowCheck(): void {
+  localTee(LOCAL_VA);
+  i64Const(RAM_PA);
+  op(I64_SUB);
+  blockLoad(I64_LOAD, 3, H_WINDOW);
+  op(I64_LT_U);
+}
+
+/** Pushes the linear address of what is in the window. */
+function windowLinear(): void {
+  localGet(LOCAL_VA);
+  op(I32_WRAP_I64);
+  i32Const(<i32>(<u32>RAM_OFFSET - <u32>RAM_PA));
+  op(I32_ADD);
+}
+
+// ---- the data TLB -----------------------------------------------------------------------------------------------
 
 /** The address (i64) is on the stack: pushes whether its TLB entry is there. Leaves LOCAL_VA and LOCAL_ENTRY. */
 function tlbCheck(bytes: i32, side: i32): void {
@@ -68,6 +97,13 @@ export function emitGroupCheck(whose: usize, base: u32): void {
     i64Const(low);
     op(I64_ADD);
   }
+  if (windowed) {
+    windowCheck();
+    openLikely(TYPE_I32);
+    windowLinear();
+    elseIf();
+    localGet(LOCAL_VA);
+  }
   tlbCheck(align, load<u8>(whose, G_STORES) ? 8 : 0);
   if (span > align) {
     localGet(LOCAL_VA);
@@ -84,6 +120,7 @@ export function emitGroupCheck(whose: usize, base: u32): void {
   keepTag();
   i32Const(0);
   closeIf();
+  if (windowed) closeIf();
   localSet(load<u8>(whose, G_LOCAL));
 }
 
@@ -144,16 +181,31 @@ function emitExtend(bytes: i32): void {
   else if (bytes == 1) op(I64_EXTEND8_S);
 }
 
+/** Loads from the linear address on the stack. */
+function loadFrom(bytes: i32, isSigned: bool, whole: bool, offset: u32): void {
+  if (whole) {
+    access(F64_LOAD, 3, offset);
+    return;
+  }
+  access(loadCode(bytes), log2(bytes), offset);
+  if (isSigned) emitExtend(bytes);
+}
+
 export function emitLoad(slot: usize, at: i32, bytes: i32, isSigned: bool, box: bool): void {
   const rd = load<u16>(slot, 2);
   const whole = rd >= 0x200 && bytes == 8;
-  beginAccess(bytes, 0, whole ? TYPE_F64 : TYPE_I64);
-  const offset = accessOffset(slot);
-  if (whole) access(F64_LOAD, 3, offset);
-  else {
-    access(loadCode(bytes), log2(bytes), offset);
-    if (isSigned) emitExtend(bytes);
+  const type = whole ? TYPE_F64 : TYPE_I64;
+  const window = windowed && group == 0;
+  if (window) {
+    windowCheck();
+    openLikely(type);
+    windowLinear();
+    loadFrom(bytes, isSigned, whole, 0);
+    elseIf();
+    localGet(LOCAL_VA);
   }
+  beginAccess(bytes, 0, type);
+  loadFrom(bytes, isSigned, whole, accessOffset(slot));
   elseIf();
   if (group == 0) keepTag();
   pushBlock();
@@ -162,8 +214,9 @@ export function emitLoad(slot: usize, at: i32, bytes: i32, isSigned: bool, box: 
   callHelper(HELPER_JIT_LOAD, TYPE_JIT_LOAD);
   if (isSigned) emitExtend(bytes);
   if (whole) op(F64_REINTERPRET_I64);
-  faultCheck(at, 1);
+  faultCheck(at, window ? 2 : 1);
   closeIf();
+  if (window) closeIf();
   if (whole) {
     setF(rd);
     return;
@@ -175,11 +228,8 @@ export function emitLoad(slot: usize, at: i32, bytes: i32, isSigned: bool, box: 
   setReg(rd);
 }
 
-export function emitStore(slot: usize, at: i32, bytes: i32): void {
-  const rs2 = load<u16>(slot, 6);
-  const whole = rs2 >= 0x200 && bytes == 8;
-  beginAccess(bytes, 8, TYPE_VOID);
-  const offset = accessOffset(slot);
+/** Stores a register at the linear address on the stack. */
+function storeTo(bytes: i32, rs2: u32, whole: bool, offset: u32): void {
   if (whole) {
     getF(rs2);
     access(F64_STORE, 3, offset);
@@ -187,6 +237,22 @@ export function emitStore(slot: usize, at: i32, bytes: i32): void {
     getReg(rs2);
     access(storeCode(bytes), log2(bytes), offset);
   }
+}
+
+export function emitStore(slot: usize, at: i32, bytes: i32): void {
+  const rs2 = load<u16>(slot, 6);
+  const whole = rs2 >= 0x200 && bytes == 8;
+  const window = windowed && group == 0;
+  if (window) {
+    windowCheck();
+    openLikely(TYPE_VOID);
+    windowLinear();
+    storeTo(bytes, rs2, whole, 0);
+    elseIf();
+    localGet(LOCAL_VA);
+  }
+  beginAccess(bytes, 8, TYPE_VOID);
+  storeTo(bytes, rs2, whole, accessOffset(slot));
   elseIf();
   if (group == 0) keepTag();
   pushBlock();
@@ -194,8 +260,9 @@ export function emitStore(slot: usize, at: i32, bytes: i32): void {
   i32Const(bytes);
   getReg(rs2);
   callHelper(HELPER_JIT_STORE, TYPE_JIT_STORE);
-  faultCheck(at, 1);
+  faultCheck(at, window ? 2 : 1);
   closeIf();
+  if (window) closeIf();
 }
 
 /** Operands of an atomic helper. */

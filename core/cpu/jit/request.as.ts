@@ -7,8 +7,9 @@ import { OP_JIT } from '../generated/decode.as';
 import { fetchIsPartial } from '../mmu.as';
 import { clearFault } from '../state.as';
 import {
-  H_JIT_FLUSHING, H_JIT_THRESHOLD, JIT_EAGER, JIT_FLAGS, JIT_PAGES, JIT_RING_ANSWERED, JIT_RING_DATA, JIT_RING_ENTRIES, JIT_RING_STRIDE,
-  JIT_RINGS, JIT_SLEEPING, JIT_SYNCHRONOUS, JIT_WAKE, PAGE_HEAT, PAGE_STRIDE, PAGE_VERSION, REQUEST_PAGE, REQUEST_SIZE,
+  H_JIT_FLUSHING, H_JIT_THRESHOLD, H_WINDOW, JIT_EAGER, JIT_FLAGS, JIT_PAGES, JIT_RING_ANSWERED, JIT_RING_DATA, JIT_RING_ENTRIES,
+  JIT_RING_STRIDE, JIT_RINGS, JIT_SLEEPING, JIT_SYNCHRONOUS, JIT_WAKE, PAGE_HEAT, PAGE_STRIDE, PAGE_VERSION, REQUEST_PAGE, REQUEST_SIZE,
+  REQUEST_WINDOW,
 } from './abi';
 
 /** How long a hart that waits for an answer does so before it looks for other reasons to go on, ns. */
@@ -89,6 +90,7 @@ export function requestRegion(block: usize, page: usize, va: u64): void {
   store<u32>(at, version(page), 20);
   store<u32>(at, version(before), 24);
   store<u32>(at, version(behind), 28);
+  store<u64>(at, load<u64>(block + H_WINDOW), REQUEST_WINDOW);
   push(ring, head);
   if (flags & JIT_SYNCHRONOUS) awaitAnswer(block, ring);
 }

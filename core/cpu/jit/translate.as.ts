@@ -5,9 +5,9 @@
 import { TYPE_LOOKUP, TYPE_REGION, TYPE_SECTION, TYPE_SECTION_SIZE } from '../generated/translate.as';
 import { RAM_OFFSET } from '../../worker/layout';
 import {
-  FN_FIRST, RECORD_BYTES, RECORD_PA, RECORD_RANGES, TRANSLATOR_MARKS, TRANSLATOR_OUT, TRANSLATOR_OUT_SIZE,
+  FN_FIRST, RECORD_BYTES, RECORD_PA, RECORD_RANGES, REQUEST_WINDOW, TRANSLATOR_MARKS, TRANSLATOR_OUT, TRANSLATOR_OUT_SIZE,
 } from './abi';
-import { emitGuard, emitLookupBody } from './access.as';
+import { emitGuard, emitLookupBody, setWindowed } from './access.as';
 import { entryCheck, FIRST_REGION } from './emit.as';
 import { LOCAL_F64S, LOCAL_FIRST, LOCAL_I32S, LOCAL_I64S } from './locals';
 import {
@@ -136,6 +136,7 @@ function writeRecord(fn: i32): void {
  */
 export function addRegion(request: usize): i32 {
   if (!r.buildRegion(request)) return 0;
+  setWindowed(load<u64>(request, REQUEST_WINDOW) != 0);
   const fn = firstFn + regions;
   const record = functionAt(regions);
   const start = out;
