@@ -14,6 +14,7 @@ import { HostFiles } from './files.ts';
 import { hardwareTypes } from './hardware-types.ts';
 import { GuestService } from './guest-service.ts';
 import type { GuestCatalogue } from './guest-service.ts';
+import { exportVm, importVm } from './interchange/index.ts';
 import { Log } from './log.ts';
 import { LogFile } from './log-file.ts';
 import type { MachineFactory } from './machine.ts';
@@ -138,6 +139,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     'vm.check': ({ settings }) => ({
       problems: configProblems(settings).map((problem) => ({ ...problem, path: [...problem.path] })),
     }),
+    'vm.import': ({ text }) => importVm(text),
+    'vm.export': async ({ settings, format }) => {
+      const { boot, notes } = await manager.bootFiles(settings);
+      const exported = exportVm(settings, boot, format);
+      return { text: exported.text, notes: [...notes, ...exported.notes] };
+    },
     'hardware.types': () => hardwareTypes(),
     'vm.start': ({ id }) => manager.start(id),
     'vm.pause': ({ id }) => manager.pause(id),

@@ -10,6 +10,7 @@ import { configProblems, problemLine } from '../../core/machine/check-config.ts'
 import type { LibraryProblem, VmInfo, VmSettings, VmState } from '../ipc/contract.ts';
 import { ConsolePort } from './console-port.ts';
 import { DiskClaims } from './disk-claims.ts';
+import type { BootFiles } from './interchange/model.ts';
 import type { MachineFactory, RunningMachine } from './machine.ts';
 import { userPath } from './paths.ts';
 import type { LoadedVm, VmStore } from './vm-store.ts';
@@ -266,6 +267,18 @@ export class VmManager {
     for (const [name, device] of machine.chardevs) this.#port(vm, name).connect(device);
     await machine.start();
     this.#follow(vm, machine);
+  }
+
+  /** What a VM with these settings boots, for people to read; a guest that is not downloaded is noted. */
+  async bootFiles({ boot }: VmSettings): Promise<{ boot: BootFiles; notes: string[] }> {
+    if (boot.source === 'files') return { boot, notes: [] };
+    try {
+      const guest = await this.#options.guestBoot(boot.guest);
+      return { boot: { ...guest, append: boot.append ?? guest.append }, notes: [] };
+    } catch (error) {
+      const note = `What it boots is not there: ${errorLine(error)}.`;
+      return { boot: { kernel: `${boot.guest}/Image`, append: boot.append ?? '' }, notes: [note] };
+    }
   }
 
   async #configOf(settings: VmSettings) {

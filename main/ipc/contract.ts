@@ -12,6 +12,7 @@ import { deltaOp } from './contract/delta.ts';
 import { hardwareProblem, hardwareTypes } from './contract/hardware.ts';
 import {
   appInfo,
+  exportFormat,
   fileListing,
   fileStatus,
   guestId,
@@ -23,6 +24,7 @@ import {
   vmId,
   vmInfo,
   vmSettings,
+  vmSettingsDraft,
 } from './contract/schemas.ts';
 
 const nothing = z.strictObject({});
@@ -62,6 +64,16 @@ export const commands = {
   'vm.check': {
     params: z.strictObject({ settings: vmSettings }),
     result: z.object({ problems: z.array(hardwareProblem) }),
+  },
+  /** From a command line of QEMU or a libvirt domain. Nothing is made of it yet; `notes`: what was not taken over. */
+  'vm.import': {
+    params: z.strictObject({ text: z.string().max(2 ** 20, 'far too long for the description of a VM') }),
+    result: z.object({ settings: vmSettingsDraft, notes: z.array(z.string()) }),
+  },
+  /** `notes`: what the form cannot say, and what is to be done by hand. */
+  'vm.export': {
+    params: z.strictObject({ settings: vmSettings, format: exportFormat }),
+    result: z.object({ text: z.string(), notes: z.array(z.string()) }),
   },
   /** What a VM can be made of. Does not change while the app runs. */
   'hardware.types': { params: nothing, result: hardwareTypes },

@@ -54,6 +54,10 @@ const vmSettingsShape = machineConfig.omit({ kernel: true, initrd: true, append:
   drives: z.array(driveConfig.extend({ file: hostPath })).default([]),
 });
 
+/** Settings that are yet to be completed: there may be nothing to boot, two disks of one file, ... */
+export const vmSettingsDraft = vmSettingsShape;
+export type VmSettingsDraft = z.infer<typeof vmSettingsDraft>;
+
 /** What a person sets of a VM: a machine configuration whose kernel comes from the catalogue or from files. */
 export const vmSettings = vmSettingsShape.superRefine((vm, ctx) => {
   if (vm.memory % MIB !== 0) ctx.addIssue({ code: 'custom', path: ['memory'], message: 'a whole number of MiB' });
@@ -115,6 +119,10 @@ export const vmInfo = z.object({
   ports: z.array(portName),
 });
 export type VmInfo = z.infer<typeof vmInfo>;
+
+/** What a VM can be written down as: QEMU's command line, our own, a libvirt domain, a KubeVirt manifest. */
+export const exportFormat = z.enum(['qemu', 'ringside', 'libvirt', 'kubevirt']);
+export type ExportFormat = z.infer<typeof exportFormat>;
 
 /** A file in the library's folder that could not be read as a VM. It is left as it is. */
 export const libraryProblem = z.object({ file: z.string(), message: z.string() });
