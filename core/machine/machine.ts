@@ -18,6 +18,7 @@ import type { BootPlan } from '../firmware/loader.ts';
 import type { HostSpec } from '../host/host.ts';
 import { createHost } from '../host/node-host.ts';
 import { fileRegionSpace } from '../memory/file-region-type.ts';
+import { MachineInspector } from '../inspect/inspector.ts';
 import { createMachineMemory } from '../memory/create.ts';
 import type { MachineMemory } from '../memory/create.ts';
 import type { QomObject } from '../qom/object.ts';
@@ -100,6 +101,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   #queue: Promise<unknown> = Promise.resolve();
   #disposed: Promise<void> | null = null;
   #serviceStopped = false;
+  readonly inspector: MachineInspector;
   #earlyMessages: string[] = [];
 
   /**
@@ -142,6 +144,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#chardevs = new Chardevs(wasm);
     this.#chardevs.open(SERIAL_ID, { wakeGuest: () => engine.uartPoll(), sendBreak: () => engine.uartBreak() });
     this.chardevs = this.#chardevs.consoles;
+    this.inspector = new MachineInspector(memory.guest, () => this.qom);
     this.#rtc = new GoldfishRtc({ setIrq: (level) => engine.irqSetLevel(RTC_IRQ, level ? 1 : 0) });
     this.#test = new SifiveTest({ onExit: (exit, code) => this.#guestExit(exit, code) });
   }
@@ -392,6 +395,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     if (this.#runningSince !== null) this.#ran += monotonicNow() - this.#runningSince;
     this.#runningSince = null;
     await harts?.end();
+    this.inspector.close();
     this.#chardevs.keep();
     await peripherals?.close();
     this.#rtc.dispose();

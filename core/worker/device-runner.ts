@@ -1,8 +1,13 @@
 /** One device on an I/O worker: its running queues, its doorbells, its back end. */
+import type { QueueCommand, QueueControl } from '../api/inspect.ts';
 import type { Host } from '../host/host.ts';
+import { QueueWatch } from '../inspect/queue-watch.ts';
+import type { ObservationSpec } from '../inspect/queue-watch.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { QueueId } from '../virtio/backend/queue-server.ts';
 import type { BackendContext, VirtioBackend } from '../virtio/backend/backend.ts';
 import type { HeldBuffers } from '../virtio/backend/queue-server.ts';
+import { queueDecoder } from '../virtio/decoders.ts';
 import { createRunningQueue } from '../virtio/queue/create-queue.ts';
 import { QueueFault } from '../virtio/queue/queue-fault.ts';
 import type { RunningQueue, RunningQueueConfig } from '../virtio/queue/running-queue.ts';
@@ -14,6 +19,8 @@ import { VIRTIO_BASE, VIRTIO_STRIDE, VQ_DOORBELL } from './layout.ts';
 export interface DeviceRunnerOptions {
   memory: GuestMemory;
   slot: number;
+  /** The device's type, e.g. "virtio-blk". */
+  type: string;
   interrupt: InterruptSpec;
   sink: InterruptSink;
   host: Host;
@@ -29,6 +36,8 @@ interface Served {
   doorbell: number;
   /** To be served whatever the doorbell says. */
   due: boolean;
+  /** Somebody watches it. */
+  watch: QueueWatch | null;
 }
 
 export class DeviceRunner {
@@ -38,6 +47,8 @@ export class DeviceRunner {
   readonly #words: Int32Array<SharedArrayBuffer>;
   /** Running queues, by index. */
   #served: Served[] = [];
+  /** Queues that somebody watches, by index, whether they run or not. */
+  readonly #watches = new Map<number, QueueWatch>();
 
   constructor(options: DeviceRunnerOptions) {
     const { memory, slot, interrupt, sink, host, waitBlock, send } = options;
@@ -63,7 +74,10 @@ export class DeviceRunner {
       const interrupt = () => this.#interrupt.usedBuffer(config.index);
       const queue = createRunningQueue({ memory, slot, config, interrupt });
       // Due: buffers may be available that were rung for before.
-      this.#served.push({ queue, doorbell: config.doorbell, due: true });
+      const served: Served = { queue, doorbell: config.doorbell, due: true, watch: null };
+      this.#served.push(served);
+      const watch = this.#watches.get(config.index);
+      if (watch) this.#attach(served, watch);
       return queue;
     });
     this.#backend.start(queues, activation);
@@ -74,7 +88,10 @@ export class DeviceRunner {
     const gone = this.#served.filter(({ queue }) => indices === null || indices.includes(queue.index));
     this.#served = this.#served.filter((served) => !gone.includes(served));
     // What was done stays done.
-    for (const { queue } of gone) queue.flush();
+    for (const { queue, watch } of gone) {
+      watch?.ending();
+      queue.flush();
+    }
     this.#backend.stop(gone.map(({ queue }) => queue.index));
     return gone.map(({ queue }) => ({ queue: queue.index, position: queue.position }));
   }
@@ -82,6 +99,45 @@ export class DeviceRunner {
   held(index: number): HeldBuffers | null {
     const queue = this.#served.find((served) => served.queue.index === index)?.queue;
     return queue ? { position: queue.position, chains: queue.held() } : null;
+  }
+
+  /** Events of a queue go into a ring from now on, or nowhere; also when it runs later. */
+  observe(queue: QueueId, spec: ObservationSpec | null): null {
+    this.#watch(queue, (watch) => watch.observe(spec));
+    return null;
+  }
+
+  control(queue: QueueId, command: QueueCommand): QueueControl {
+    return this.#watch(queue, (watch) => watch.control(command));
+  }
+
+  #watch<T>({ index, name }: QueueId, change: (watch: QueueWatch) => T): T {
+    const served = this.#served.find(({ queue }) => queue.index === index);
+    const watch = this.#watches.get(index) ?? new QueueWatch(queueDecoder(this.#options.type, name));
+    this.#watches.set(index, watch);
+    if (served && served.watch === null) this.#attach(served, watch);
+    const result = change(watch);
+    if (served) {
+      // What stood still may go on.
+      served.due = true;
+      this.#detachIdle(served);
+    } else if (watch.idle) {
+      this.#watches.delete(index);
+    }
+    return result;
+  }
+
+  #attach(served: Served, watch: QueueWatch): void {
+    served.watch = watch;
+    served.queue.watch(watch);
+    watch.started(served.queue, served.queue.position.availIdx);
+  }
+
+  #detachIdle(served: Served): void {
+    if (!served.watch?.idle) return;
+    served.queue.watch(null);
+    served.watch = null;
+    this.#watches.delete(served.queue.index);
   }
 
   configure(change: unknown): null {
@@ -100,7 +156,12 @@ export class DeviceRunner {
   }
 
   get deadline(): number {
-    return this.#served.length > 0 ? (this.#backend.deadline?.() ?? Infinity) : Infinity;
+    if (this.#served.length === 0) return Infinity;
+    let deadline = this.#backend.deadline?.() ?? Infinity;
+    if (this.#watches.size > 0) {
+      for (const { watch } of this.#served) if (watch) deadline = Math.min(deadline, watch.deadline);
+    }
+    return deadline;
   }
 
   /**
@@ -111,6 +172,7 @@ export class DeviceRunner {
   turn(): boolean {
     let more = false;
     for (const served of this.#served) {
+      if (served.watch !== null) this.#serveWatched(served, served.watch);
       const doorbell = this.#doorbell(served.queue.index);
       if (doorbell !== served.doorbell) {
         served.queue.countNotifications((doorbell - served.doorbell) >>> 0);
@@ -124,9 +186,17 @@ export class DeviceRunner {
         this.#fault(served.queue, error);
         return false;
       }
+      // A gate may have answered requests by itself.
+      if (served.watch !== null) served.queue.flush();
       if (served.due) more = true;
     }
     return more;
+  }
+
+  #serveWatched(served: Served, watch: QueueWatch): void {
+    watch.serve();
+    served.queue.flush();
+    this.#detachIdle(served);
   }
 
   /** The driver broke a rule: the device does nothing more until it is reset (section 2.1.2). */

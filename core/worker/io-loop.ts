@@ -106,6 +106,10 @@ export class IoLoop {
         return this.#device(request.slot).deactivate(request.queues);
       case 'held':
         return this.#device(request.slot).held(request.queue);
+      case 'observe':
+        return this.#device(request.slot).observe(request.queue, request.spec);
+      case 'control':
+        return this.#device(request.slot).control(request.queue, request.command);
       case 'configure':
         return this.#device(request.slot).configure(request.change);
       case 'quiesce':
@@ -130,6 +134,7 @@ export class IoLoop {
     const runner = new DeviceRunner({
       memory,
       slot,
+      type: backend.type,
       interrupt,
       sink,
       host,

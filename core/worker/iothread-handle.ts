@@ -2,11 +2,13 @@
 import { MessageChannel, Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 
+import type { QueueCommand, QueueControl } from '../api/inspect.ts';
 import { RingsideError, errorLine } from '../errors.ts';
 import type { ErrorKind } from '../errors.ts';
 import type { HostSpec } from '../host/host.ts';
+import type { ObservationSpec } from '../inspect/queue-watch.ts';
 import type { GuestMemoryHandle } from '../memory/guest-memory.ts';
-import type { HeldBuffers, QueueServer, QueueServerListener } from '../virtio/backend/queue-server.ts';
+import type { HeldBuffers, QueueId, QueueServer, QueueServerListener } from '../virtio/backend/queue-server.ts';
 import type { BackendInit } from '../virtio/device.ts';
 import type { RunningQueueConfig } from '../virtio/queue/running-queue.ts';
 import type { InterruptSpec } from '../virtio/transport/interrupt.ts';
@@ -105,6 +107,14 @@ export class IoThreadHandle implements QueueServer {
 
   async held(slot: number, queue: number): Promise<HeldBuffers | null> {
     return (await this.#request({ op: 'held', slot, queue })) as HeldBuffers | null;
+  }
+
+  async observe(slot: number, queue: QueueId, spec: ObservationSpec | null): Promise<void> {
+    await this.#request({ op: 'observe', slot, queue, spec });
+  }
+
+  async control(slot: number, queue: QueueId, command: QueueCommand): Promise<QueueControl> {
+    return (await this.#request({ op: 'control', slot, queue, command })) as QueueControl;
   }
 
   async configure(slot: number, change: unknown): Promise<void> {

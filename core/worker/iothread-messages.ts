@@ -1,8 +1,11 @@
 /** What the control thread and an I/O worker say to each other; everything survives structured clone. */
 import type { MessagePort } from 'node:worker_threads';
 
+import type { QueueCommand } from '../api/inspect.ts';
 import type { HostSpec } from '../host/host.ts';
+import type { ObservationSpec } from '../inspect/queue-watch.ts';
 import type { BackendEvent } from '../virtio/backend/backend.ts';
+import type { QueueId } from '../virtio/backend/queue-server.ts';
 import type { BackendInit } from '../virtio/device.ts';
 import type { QueueFaultKind } from '../virtio/queue/queue-fault.ts';
 import type { QueuePosition, RunningQueueConfig } from '../virtio/queue/running-queue.ts';
@@ -31,6 +34,8 @@ export type IoThreadRequest =
   | { op: 'deactivate'; slot: number; queues: number[] | null }
   /** Asks for the buffers that the device has of a queue. */
   | { op: 'held'; slot: number; queue: number }
+  | { op: 'observe'; slot: number; queue: QueueId; spec: ObservationSpec | null }
+  | { op: 'control'; slot: number; queue: QueueId; command: QueueCommand }
   | { op: 'configure'; slot: number; change: unknown }
   /** Nothing of guest RAM is touched from the reply on, until 'resume'. */
   | { op: 'quiesce' }

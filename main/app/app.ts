@@ -15,6 +15,7 @@ import { hardwareTypes } from './hardware-types.ts';
 import { GuestService } from './guest-service.ts';
 import type { GuestCatalogue } from './guest-service.ts';
 import { exportVm, importVm } from './interchange/index.ts';
+import { InspectService } from './inspect-service.ts';
 import { Log } from './log.ts';
 import { LogFile } from './log-file.ts';
 import type { MachineFactory } from './machine.ts';
@@ -94,6 +95,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const files = new HostFiles(disks);
   const feed = new SnapshotFeed((id) => manager.snapshot(id));
   const streams = new Streams();
+  const inspect = new InspectService(streams, (id) => manager.machine(id).inspector);
 
   const info = (host: AppInfo['host']): AppInfo => ({
     version: options.version,
@@ -171,6 +173,9 @@ export async function createApp(options: AppOptions): Promise<App> {
       if (stream === null) throw new RingsideError('bad-state', 'too many consoles are open: close some');
       return { stream };
     },
+
+    'inspect.watch': (params, session) => inspect.watch(params, session),
+    'inspect.control': (params) => inspect.control(params),
 
     'guests.list': async () => ({ guests: await guests.list() }),
     'guests.fetch': ({ id }) => guests.fetch(id),

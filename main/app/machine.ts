@@ -2,6 +2,7 @@
  * What the app needs of a machine. core/machine's Machine is one; the tests bring a scripted one. Nothing else of the
  * emulator is known here.
  */
+import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../core/api/inspect.ts';
 import type { MachineConfig, MachineExit, MachineSnapshot, MachineState } from '../../core/api/machine.ts';
 import type { MachineView, ObjectView, RegistersView } from '../../core/api/machine-view.ts';
 
@@ -15,7 +16,18 @@ export interface ConsoleDevice {
   onData(listener: (bytes: Uint8Array) => void): void;
 }
 
+/** What a machine lets people see and do inside (core/inspect). */
+export interface MachineInspection {
+  watch(
+    device: string,
+    queue: number,
+    listener: { batch(batch: QueueBatch): void; ended(): void },
+  ): Promise<{ readonly profile: QueueProfile; readonly epoch: number; close(): void }>;
+  control(device: string, queue: number, command: QueueCommand): Promise<QueueControl>;
+}
+
 export interface RunningMachine {
+  readonly inspector: MachineInspection;
   readonly state: MachineState;
   start(): Promise<void>;
   pause(): Promise<void>;

@@ -10,6 +10,7 @@ import type { ErrorKind } from '../../core/errors.ts';
 import { actionNames } from './contract/actions.ts';
 import { deltaOp } from './contract/delta.ts';
 import { hardwareProblem, hardwareTypes } from './contract/hardware.ts';
+import { inspectCommands } from './contract/inspect-commands.ts';
 import {
   appInfo,
   exportFormat,
@@ -100,6 +101,8 @@ export const commands = {
 
   /** A one-time ticket with which the transport opens a byte stream to a console port (contract/console-frames.ts). */
   'console.attach': { params: z.strictObject({ id: vmId, port: portName }), result: z.object({ stream: z.string() }) },
+
+  ...inspectCommands,
 
   'guests.list': { params: nothing, result: z.object({ guests: z.array(guestInfo) }) },
   /** Begins the download; `guest.changed` events tell the rest. */
@@ -221,5 +224,7 @@ export function closeQuestion(vms: readonly { settings: { name: string }; state:
 export * from './contract/hardware.ts';
 export * from './contract/actions.ts';
 export * from './contract/schemas.ts';
+export * from '../../core/api/inspect.ts';
+export * from '../../core/api/latency.ts';
 export * from '../../core/api/machine.ts';
 export * from '../../core/api/machine-view.ts';

@@ -1,8 +1,10 @@
 /** Serves queues in the caller's thread, a turn at a time: what an I/O worker does, where a test can watch. */
+import type { QueueCommand, QueueControl } from '../../core/api/inspect.ts';
+import type { ObservationSpec } from '../../core/inspect/queue-watch.ts';
 import { createHost } from '../../core/host/node-host.ts';
 import type { HostSpec } from '../../core/host/host.ts';
 import type { GuestMemory } from '../../core/memory/guest-memory.ts';
-import type { HeldBuffers, QueueServer, QueueServerListener } from '../../core/virtio/backend/queue-server.ts';
+import type { HeldBuffers, QueueId, QueueServer, QueueServerListener } from '../../core/virtio/backend/queue-server.ts';
 import type { BackendInit } from '../../core/virtio/device.ts';
 import type { RunningQueueConfig } from '../../core/virtio/queue/running-queue.ts';
 import type { InterruptSink, InterruptSpec } from '../../core/virtio/transport/interrupt.ts';
@@ -37,6 +39,7 @@ export class InThreadServer implements QueueServer {
     const runner = new DeviceRunner({
       memory: this.#memory,
       slot,
+      type: init.type,
       interrupt,
       sink: this.#sink,
       host: createHost(this.#host),
@@ -68,6 +71,15 @@ export class InThreadServer implements QueueServer {
 
   async held(slot: number, queue: number): Promise<HeldBuffers | null> {
     return Promise.resolve(this.#runners.get(slot)!.held(queue));
+  }
+
+  async observe(slot: number, queue: QueueId, spec: ObservationSpec | null): Promise<void> {
+    this.#runners.get(slot)!.observe(queue, spec);
+    return Promise.resolve();
+  }
+
+  async control(slot: number, queue: QueueId, command: QueueCommand): Promise<QueueControl> {
+    return Promise.resolve(this.#runners.get(slot)!.control(queue, command));
   }
 
   async configure(slot: number, change: unknown): Promise<void> {

@@ -2,6 +2,8 @@
  * Where a device's queues are served, as the transport sees it: an I/O worker of ours; later a vhost-user daemon or the
  * host kernel. Nothing here waits: the control thread is never blocked by a server.
  */
+import type { QueueCommand, QueueControl } from '../../api/inspect.ts';
+import type { ObservationSpec } from '../../inspect/queue-watch.ts';
 import type { BackendInit } from '../device.ts';
 import type { QueueFaultKind } from '../queue/queue-fault.ts';
 import type { HeldChain, QueuePosition, RunningQueueConfig } from '../queue/running-queue.ts';
@@ -14,6 +16,12 @@ export interface QueueServerListener {
   event(event: BackendEvent): void;
   /** The server has crashed: nothing serves the device any more. */
   lost(error: Error): void;
+}
+
+/** A queue of a device, with its name in the device's list. */
+export interface QueueId {
+  readonly index: number;
+  readonly name: string;
 }
 
 export interface HeldBuffers {
@@ -39,6 +47,10 @@ export interface QueueServer {
   held(slot: number, queue: number): Promise<HeldBuffers | null>;
   /** When it resolves, requests made available from then on are served by the new parameters. */
   configure(slot: number, change: unknown): Promise<void>;
+  /** Events of the queue go into a ring from now on, whenever it runs; null: nobody watches it any more. */
+  observe(slot: number, queue: QueueId, spec: ObservationSpec | null): Promise<void>;
+  /** Stops, steps or disturbs the queue; what is set stays until it is cleared, whether the queue runs or not. */
+  control(slot: number, queue: QueueId, command: QueueCommand): Promise<QueueControl>;
   /** Makes it look at its doorbells and byte rings. */
   wake(): void;
 }

@@ -1,6 +1,7 @@
 /** What running split and packed queues have in common: the buffers that the device has, their order, notifications. */
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { DescriptorChain } from './descriptor-chain.ts';
+import type { HookedQueue, QueueHook } from './queue-hook.ts';
 import { QueueStats } from './queue-stats.ts';
 import type { HeldChain, QueuePosition, RunningQueue, RunningQueueConfig } from './running-queue.ts';
 
@@ -19,7 +20,7 @@ export interface QueueOptions {
  * what says that they are there; and that is stored before the driver's event word is loaded, which is the full fence
  * that sections 2.7.7 and 2.8.10 need against a driver that re-arms at the same moment. The same holds the other way.
  */
-export abstract class BaseQueue implements RunningQueue {
+export abstract class BaseQueue implements RunningQueue, HookedQueue {
   readonly index: number;
   readonly size: number;
   protected readonly memory: GuestMemory;
@@ -36,6 +37,8 @@ export abstract class BaseQueue implements RunningQueue {
   #inFlight = 0;
   /** Buffers marked used that the driver cannot see yet. */
   #unpublished = 0;
+  /** Somebody watches. */
+  protected hook: QueueHook | null = null;
 
   constructor({ memory, slot, config, interrupt }: QueueOptions) {
     this.index = config.index;
@@ -51,8 +54,11 @@ export abstract class BaseQueue implements RunningQueue {
   }
 
   abstract readonly position: QueuePosition;
-  abstract pop(): DescriptorChain | null;
-  abstract isEmpty(): boolean;
+  abstract take(): DescriptorChain | null;
+  /** Whether take() would find nothing. */
+  protected abstract ringIsEmpty(): boolean;
+  /** Takes the position in the ring back to before a chain that was taken last. */
+  protected abstract rewind(chain: DescriptorChain): void;
   abstract disableNotifications(): void;
   abstract enableNotifications(): boolean;
 
@@ -77,6 +83,18 @@ export abstract class BaseQueue implements RunningQueue {
     return order ? order.length - this.#orderStart : this.#inFlight + this.#unpublished;
   }
 
+  pop(): DescriptorChain | null {
+    return this.hook === null ? this.take() : this.hook.pop();
+  }
+
+  isEmpty(): boolean {
+    return (this.hook !== null && this.hook.closed) || this.ringIsEmpty();
+  }
+
+  watch(hook: QueueHook | null): void {
+    this.hook = hook;
+  }
+
   protected spareChain(): DescriptorChain {
     let chain = this.#spare.pop();
     if (!chain) {
@@ -98,7 +116,21 @@ export abstract class BaseQueue implements RunningQueue {
     return chain;
   }
 
+  putBack(chain: DescriptorChain): void {
+    this.#order?.pop();
+    this.#inFlight--;
+    chain.live = false;
+    this.rewind(chain);
+    this.#spare.push(chain);
+    this.stats.returned(this.availPosition, this.#inFlight);
+  }
+
   push(chain: DescriptorChain, written: number): void {
+    if (this.hook === null) this.put(chain, written);
+    else this.hook.push(chain, written);
+  }
+
+  put(chain: DescriptorChain, written: number): void {
     this.#inFlight--;
     if (this.#order) {
       chain.written = written;
@@ -117,7 +149,7 @@ export abstract class BaseQueue implements RunningQueue {
     this.#unpublished = 0;
     const wanted = this.publish(count);
     this.stats.used(count, this.usedPosition, this.#inFlight);
-    if (wanted) {
+    if (this.hook === null ? wanted : this.hook.published(count, wanted)) {
       this.stats.interrupted();
       this.#interrupt();
     } else {
@@ -171,9 +203,11 @@ export abstract class BaseQueue implements RunningQueue {
 
   countNotifications(count: number): void {
     this.stats.notified(count);
+    this.hook?.notified(count);
   }
 
   recordFault(code: number): void {
     this.stats.failed(code);
+    this.hook?.failed(code);
   }
 }

@@ -27,6 +27,8 @@ export class DescriptorChain {
   live = false;
   /** In-order queues: bytes written, once it has been pushed; -1 before. */
   written = -1;
+  /** When the device saw it, as whoever watches the queue counts; 0 when nobody does. */
+  seen = 0;
   /** Device-readable buffers. */
   readonly readable: Segments;
   /** Device-writable buffers. */

@@ -19,6 +19,7 @@ import type { QueueOptions } from './base-queue.ts';
 import type { DescriptorChain } from './descriptor-chain.ts';
 import { PackedChainParser } from './packed-chain.ts';
 import { QueueFault } from './queue-fault.ts';
+import type { QueueHook } from './queue-hook.ts';
 import type { QueuePosition } from './running-queue.ts';
 
 // 32-bit words of a descriptor: two of address, then these.
@@ -42,6 +43,8 @@ export class PackedQueue extends BaseQueue {
   #slotsOut: number;
   /** Descriptors put since the last publish(). */
   #moved = 0;
+  /** Available descriptors, from #avail on, of which whoever watches has been told. */
+  #seen = 0;
   /** The first used descriptor of a batch is written last: the driver sees all of them or none (-1: none put). */
   #firstWord = -1;
   #firstLength = 0;
@@ -75,11 +78,12 @@ export class PackedQueue extends BaseQueue {
     return this.#used;
   }
 
-  pop(): DescriptorChain | null {
+  take(): DescriptorChain | null {
     const offset = this.#avail & PACKED_OFFSET_MASK;
     const wrap = this.#avail >>> 15;
     const idAndFlags = Atomics.load(this.#ring, WORDS * offset + ID_AND_FLAGS);
     if (!isAvailable(idAndFlags >>> 16, wrap)) return null;
+    if (this.hook !== null) this.#see(this.hook);
     const chain = this.spareChain();
     this.#parser.parse(chain, offset, idAndFlags, wrap);
     this.#slotsOut += chain.slots;
@@ -88,10 +92,29 @@ export class PackedQueue extends BaseQueue {
     }
     chain.position = this.#avail;
     this.#avail = advance(this.#avail, chain.slots, this.size);
+    this.#seen = Math.max(0, this.#seen - chain.slots);
     return this.taken(chain);
   }
 
-  isEmpty(): boolean {
+  /** Looks how far the driver has come, which a packed ring says at each descriptor only: for whoever watches. */
+  #see(hook: QueueHook): void {
+    if (this.#seen > 0) return;
+    let position = this.#avail;
+    while (this.#seen < this.size) {
+      const idAndFlags = Atomics.load(this.#ring, WORDS * (position & PACKED_OFFSET_MASK) + ID_AND_FLAGS);
+      if (!isAvailable(idAndFlags >>> 16, position >>> 15)) break;
+      this.#seen++;
+      position = advance(position, 1, this.size);
+    }
+    hook.available(this.#avail, this.#seen);
+  }
+
+  protected rewind(chain: DescriptorChain): void {
+    this.#avail = chain.position;
+    this.#slotsOut -= chain.slots;
+  }
+
+  protected ringIsEmpty(): boolean {
     const idAndFlags = Atomics.load(this.#ring, WORDS * (this.#avail & PACKED_OFFSET_MASK) + ID_AND_FLAGS);
     return !isAvailable(idAndFlags >>> 16, this.#avail >>> 15);
   }

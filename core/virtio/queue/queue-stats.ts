@@ -52,6 +52,13 @@ export class QueueStats {
     this.#words[QS_IN_FLIGHT / 4] = inFlight;
   }
 
+  /** What was popped last has not been. */
+  returned(lastAvailIdx: number, inFlight: number): void {
+    this.#counters[QS_POPPED / 8]--;
+    this.#words[QS_LAST_AVAIL_IDX / 4] = lastAvailIdx;
+    this.#words[QS_IN_FLIGHT / 4] = inFlight;
+  }
+
   used(count: number, usedIdx: number, inFlight: number): void {
     this.#counters[QS_USED / 8] += count;
     this.#words[QS_USED_IDX / 4] = usedIdx;

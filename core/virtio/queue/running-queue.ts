@@ -5,6 +5,7 @@
 import { PACKED_START } from '../spec/packed-ring.ts';
 import type { QueueAreas } from '../spec/split-ring.ts';
 import type { DescriptorChain } from './descriptor-chain.ts';
+import type { HookedQueue, QueueHook } from './queue-hook.ts';
 import type { BufferRange } from './segments.ts';
 
 /**
@@ -50,10 +51,7 @@ export interface RunningQueueConfig extends QueueAreas {
   doorbell: number;
 }
 
-export interface RunningQueue {
-  readonly index: number;
-  /** Entries. */
-  readonly size: number;
+export interface RunningQueue extends HookedQueue {
   /** Chains popped and not yet pushed. */
   readonly inFlight: number;
   readonly position: QueuePosition;
@@ -89,6 +87,9 @@ export interface RunningQueue {
    * @returns whether buffers are available already, for which no notification may come
    */
   enableNotifications(): boolean;
+
+  /** Lets somebody watch, or nobody any more. Between calls of the back end only. */
+  watch(hook: QueueHook | null): void;
 
   /** The buffers that the device has, in no order. */
   held(): HeldChain[];

@@ -65,7 +65,7 @@ export class SplitQueue extends BaseQueue {
     return this.#usedIdx;
   }
 
-  pop(): DescriptorChain | null {
+  take(): DescriptorChain | null {
     if (this.#availIdx === this.#availSeen && !this.#refresh()) return null;
     if (this.outstanding === this.size) {
       throw new QueueFault('too-many-in-flight', `more than ${this.size} buffers made available at once`);
@@ -81,7 +81,11 @@ export class SplitQueue extends BaseQueue {
     return this.taken(chain);
   }
 
-  isEmpty(): boolean {
+  protected rewind(chain: DescriptorChain): void {
+    this.#availIdx = chain.position;
+  }
+
+  protected ringIsEmpty(): boolean {
     return this.#availIdx === this.#availSeen && Atomics.load(this.#avail, IDX) === this.#availIdx;
   }
 
@@ -93,6 +97,7 @@ export class SplitQueue extends BaseQueue {
       throw new QueueFault('index-jump', `available index went from ${this.#availIdx} to ${seen}, size ${this.size}`);
     }
     this.#availSeen = seen;
+    if (ahead !== 0) this.hook?.available(this.#availIdx, ahead);
     return ahead !== 0;
   }
 
@@ -110,7 +115,7 @@ export class SplitQueue extends BaseQueue {
 
   /** Section 2.7.7, for the `count` entries before the used index. */
   #driverWantsNotification(count: number): boolean {
-    if (this.#notifyOnEmpty && this.inFlight === 0 && this.isEmpty()) return true;
+    if (this.#notifyOnEmpty && this.inFlight === 0 && this.ringIsEmpty()) return true;
     if (!this.#eventIdx) return (Atomics.load(this.#avail, FLAGS) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0;
     const usedEvent = Atomics.load(this.#avail, RING + this.size);
     // Whether usedEvent is one of the entries just written, modulo 2^16.

@@ -6,7 +6,9 @@
  * A register access that must wait for the I/O worker (a reset: the worker must have let go of the queues first) gives
  * a promise, and accesses that come meanwhile, from other harts, wait behind it. The control thread never blocks.
  */
+import type { QueueCommand, QueueControl } from '../../api/inspect.ts';
 import { RingsideError, errorLine } from '../../errors.ts';
+import type { ObservationSpec } from '../../inspect/queue-watch.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { IoErrorEvent } from '../backend/backend.ts';
 import type { QueueServer } from '../backend/queue-server.ts';
@@ -359,6 +361,16 @@ export abstract class VirtioTransport implements DeviceHost {
       throw new RingsideError('bad-state', `Queue ${index} of ${this.device.id} cannot be read: ${problem}.`);
     const position = running?.position ?? queue.position;
     return { queue, memory, features, position, held: running?.chains ?? [] };
+  }
+
+  /** Lets events of a queue go into a ring, or nowhere; also when it runs later. @throws RangeError, RingsideError */
+  async observeQueue(index: number, spec: ObservationSpec | null): Promise<void> {
+    await this.options.server.observe(this.slot, { index, name: this.queues[index].name }, spec);
+  }
+
+  /** Stops, steps or disturbs a queue. @throws RingsideError */
+  async controlQueue(index: number, command: QueueCommand): Promise<QueueControl> {
+    return this.options.server.control(this.slot, { index, name: this.queues[index].name }, command);
   }
 
   async configureBackend(change: unknown): Promise<void> {

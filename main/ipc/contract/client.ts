@@ -64,6 +64,12 @@ export class Client {
     return this.#transport.openStream(stream);
   }
 
+  /** A watched queue's byte stream, for watchQueue() (inspect-client.ts), and what its batches mean. */
+  async openQueue(id: string, device: string, queue: number) {
+    const { stream, ...meaning } = await this.call('inspect.watch', { id, device, queue });
+    return { ...meaning, port: await this.#transport.openStream(stream) };
+  }
+
   #deliver(name: string, payload: unknown): void {
     if (!isEvent(name)) return;
     const checked = events[name].safeParse(payload);

@@ -15,6 +15,7 @@ import type {
 } from '../../../core/api/machine.ts';
 import type { ConsoleDevice, MachineFactory, RunningMachine } from '../../../main/app/machine.ts';
 import { fakeObject, fakeView } from './machine-view.ts';
+import { FakeInspection } from './inspection.ts';
 
 export const PROMPT = 'guest# ';
 const SECTOR = 512;
@@ -69,6 +70,7 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
   readonly serial = new FakeConsole();
   readonly virtio = new FakeConsole();
   readonly chardevs: ReadonlyMap<string, ConsoleDevice>;
+  readonly inspector = new FakeInspection(() => this.#devices());
   state: MachineState = 'created';
   disposed = false;
   /** Devices, by id, whose driver is not simply ready. */
@@ -130,6 +132,7 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
   /** The machine ends, by itself or not. */
   end(exit: MachineExit): void {
     if (this.state === 'shutdown' || this.state === 'crashed') return;
+    this.inspector.end();
     this.#become(exit.reason === 'crash' ? 'crashed' : 'shutdown');
     this.emit('exit', exit);
   }

@@ -1,0 +1,154 @@
+/** What a machine shows of its queues to those who look inside, and what it lets them do there. Control thread. */
+import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../api/inspect.ts';
+import { RingsideError } from '../errors.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { ObjectTree } from '../qom/tree.ts';
+import { queueDecoder } from '../virtio/decoders.ts';
+import { virtioInstance } from '../virtio/proxy.ts';
+import type { ConfiguredQueue } from '../virtio/queue/configured-queue.ts';
+import type { VirtioTransport } from '../virtio/transport/transport.ts';
+import { QueueFeed } from './queue-feed.ts';
+
+/** Batches a second of a watched queue, at most. */
+const BATCHES_PER_SECOND = 30;
+
+export interface WatchListener {
+  batch(batch: QueueBatch): void;
+  /** The device is gone, or the machine: nothing comes any more. */
+  ended(): void;
+}
+
+export interface QueueWatchHandle {
+  readonly profile: QueueProfile;
+  /** ms since 1970 at which times are 0. */
+  readonly epoch: number;
+  close(): void;
+}
+
+/** A queue that is watched, for all who watch it. */
+interface Shared {
+  readonly feed: QueueFeed;
+  readonly transport: VirtioTransport;
+  readonly listeners: Set<WatchListener>;
+}
+
+export class MachineInspector {
+  readonly #memory: GuestMemory;
+  readonly #tree: () => ObjectTree;
+  readonly #shared = new Map<string, Promise<Shared>>();
+  #timer: NodeJS.Timeout | null = null;
+  #closed = false;
+
+  /** @param tree the machine's objects */
+  constructor(memory: GuestMemory, tree: () => ObjectTree) {
+    this.#memory = memory;
+    this.#tree = tree;
+  }
+
+  /**
+   * Watches a queue, whether it runs or not, until the handle is closed.
+   *
+   * @param device its id
+   * @throws RingsideError 'not-found'; 'bad-state' when nothing serves the device any more
+   */
+  async watch(device: string, queue: number, listener: WatchListener): Promise<QueueWatchHandle> {
+    const { transport, spec } = this.#find(device, queue);
+    const key = `${queue} ${device}`;
+    let opening = this.#shared.get(key);
+    if (opening === undefined) {
+      opening = this.#open(transport, queue);
+      this.#shared.set(key, opening);
+      opening.catch(() => this.#shared.delete(key));
+    }
+    const shared = await opening;
+    if (this.#closed) throw new RingsideError('bad-state', 'the VM has ended. Start it anew.');
+    shared.listeners.add(listener);
+    this.#timer ??= setInterval(() => void this.poll(), 1000 / BATCHES_PER_SECOND);
+    return {
+      profile: profileOf(transport, spec),
+      epoch: shared.feed.epoch,
+      close: () => {
+        if (!shared.listeners.delete(listener) || shared.listeners.size > 0) return;
+        if (this.#shared.get(key) === opening) this.#shared.delete(key);
+        void shared.feed.close();
+        this.#stopIdle();
+      },
+    };
+  }
+
+  async #open(transport: VirtioTransport, queue: number): Promise<Shared> {
+    const buffer = this.#memory.memory.buffer as SharedArrayBuffer;
+    const feed = await QueueFeed.open({ transport, queue, buffer });
+    return { feed, transport, listeners: new Set() };
+  }
+
+  #stopIdle(): void {
+    if (this.#shared.size > 0 || this.#timer === null) return;
+    clearInterval(this.#timer);
+    this.#timer = null;
+  }
+
+  /** Hands what has come to those who watch. The timer calls it. */
+  async poll(): Promise<void> {
+    const present = new Set(this.#transports());
+    for (const [key, opening] of [...this.#shared]) {
+      const shared = await opening.catch(() => null);
+      if (shared === null || shared.listeners.size === 0) continue;
+      if (!present.has(shared.transport)) {
+        this.#shared.delete(key);
+        for (const listener of shared.listeners) listener.ended();
+        continue;
+      }
+      const batch = shared.feed.poll();
+      for (const listener of shared.listeners) listener.batch(batch);
+    }
+    this.#stopIdle();
+  }
+
+  /** @throws RingsideError */
+  async control(device: string, queue: number, command: QueueCommand): Promise<QueueControl> {
+    const { transport } = this.#find(device, queue);
+    return transport.controlQueue(queue, command);
+  }
+
+  /** What the device says of the queue. @throws RingsideError 'not-found' */
+  profile(device: string, queue: number): QueueProfile {
+    const { transport, spec } = this.#find(device, queue);
+    return profileOf(transport, spec);
+  }
+
+  /** The machine ends. */
+  close(): void {
+    this.#closed = true;
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    for (const opening of this.#shared.values()) {
+      void opening.then(({ listeners }) => listeners.forEach((listener) => listener.ended())).catch(() => {});
+    }
+    this.#shared.clear();
+  }
+
+  *#transports(): Generator<VirtioTransport> {
+    if (this.#closed) return;
+    for (const object of this.#tree().root.walk()) {
+      if (!object.type.isA('virtio-device')) continue;
+      const instance = virtioInstance(object);
+      if (instance) yield instance.plug.transport;
+    }
+  }
+
+  #find(device: string, queue: number): { transport: VirtioTransport; spec: ConfiguredQueue } {
+    for (const transport of this.#transports()) {
+      if (transport.device.id !== device) continue;
+      const spec = transport.queues[queue] as ConfiguredQueue | undefined;
+      if (!spec) throw new RingsideError('not-found', `the device "${device}" has no queue ${queue}.`);
+      return { transport, spec };
+    }
+    throw new RingsideError('not-found', `there is no virtio device "${device}".`);
+  }
+}
+
+function profileOf({ device }: VirtioTransport, { name }: ConfiguredQueue): QueueProfile {
+  const { purpose, types, statuses, detail } = queueDecoder(device.type, name);
+  return { purpose, types: [...types], statuses: [...statuses], detail };
+}

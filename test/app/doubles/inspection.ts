@@ -1,0 +1,61 @@
+/** The inspector of a machine that is a script: a test says what is seen, and controls are kept as a real queue's gate has them. */
+import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../../core/api/inspect.ts';
+import { RingsideError } from '../../../core/errors.ts';
+import { QueueGate } from '../../../core/inspect/queue-gate.ts';
+import { queueDecoder } from '../../../core/virtio/decoders.ts';
+import type { MachineInspection } from '../../../main/app/machine.ts';
+
+type Listener = Parameters<MachineInspection['watch']>[2];
+
+export class FakeInspection implements MachineInspection {
+  readonly #devices: () => readonly { id: string; type: string; queues: readonly { name: string }[] }[];
+  readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #gates = new Map<string, QueueGate>();
+
+  /** @param devices those that the machine has */
+  constructor(devices: () => readonly { id: string; type: string; queues: readonly { name: string }[] }[]) {
+    this.#devices = devices;
+  }
+
+  async watch(device: string, queue: number, listener: Listener) {
+    const profile = this.#profile(device, queue);
+    const key = `${device} ${queue}`;
+    const listeners = this.#listeners.get(key) ?? new Set();
+    this.#listeners.set(key, listeners);
+    listeners.add(listener);
+    return { profile, epoch: Date.now(), close: () => listeners.delete(listener) };
+  }
+
+  async control(device: string, queue: number, command: QueueCommand): Promise<QueueControl> {
+    this.#profile(device, queue);
+    const key = `${device} ${queue}`;
+    const gate = this.#gates.get(key) ?? new QueueGate(() => 0);
+    this.#gates.set(key, gate);
+    gate.obey(command);
+    return gate.state;
+  }
+
+  /** How many watch a queue. */
+  watchers(device: string, queue: number): number {
+    return this.#listeners.get(`${device} ${queue}`)?.size ?? 0;
+  }
+
+  /** Shows a batch to those who watch. */
+  show(device: string, queue: number, batch: QueueBatch): void {
+    for (const listener of this.#listeners.get(`${device} ${queue}`) ?? []) listener.batch(batch);
+  }
+
+  /** The machine is gone. */
+  end(): void {
+    for (const listeners of this.#listeners.values()) for (const listener of [...listeners]) listener.ended();
+    this.#listeners.clear();
+  }
+
+  #profile(device: string, queue: number): QueueProfile {
+    const found = this.#devices().find(({ id }) => id === device);
+    if (found?.queues[queue] === undefined)
+      throw new RingsideError('not-found', `there is no queue ${queue} of "${device}".`);
+    const { purpose, types, statuses, detail } = queueDecoder(found.type, found.queues[queue].name);
+    return { purpose, types: [...types], statuses: [...statuses], detail };
+  }
+}
