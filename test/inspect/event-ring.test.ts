@@ -90,6 +90,7 @@ describe('with the writer on another thread', () => {
     const count = 400_000;
     const reader = new EventReader(ring);
     const worker = new Worker(new URL('./event-writer.ts', import.meta.url), { workerData: { ring, count, go } });
+    const exited = once(worker, 'exit');
     await once(worker, 'online');
     Atomics.store(state, 0, 1);
     Atomics.notify(state, 0);
@@ -112,7 +113,7 @@ describe('with the writer on another thread', () => {
       if (seen % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     read();
-    await once(worker, 'exit');
+    await exited;
     expect(torn).toBe(0);
     expect(seen + lost).toBe(count);
     expect(last).toBe(count - 1);
