@@ -30,7 +30,8 @@ import * as L from '../worker/layout.ts';
 import { Chardevs } from './chardevs.ts';
 import type { MachineConsole } from './console.ts';
 import { ControlPage } from './control-page.ts';
-import type { BackendKind, DeviceDeleted, DeviceInput, PropertyInputs } from './object-model.ts';
+import type { DeviceName } from './device-removal.ts';
+import type { AddBackendOptions, BackendKind, DeviceInput, PropertyInputs } from './object-model.ts';
 import { HartGroup } from './hart-group.ts';
 import type { JitOptions } from './hart-group.ts';
 import { hartRegisters } from './hart-registers.ts';
@@ -55,7 +56,9 @@ interface MachineEvents {
   /** Something the user should know, one line. What is said before there is a listener waits for the first one. */
   message: [string];
   /** A device, or a part of one, is gone from the tree (QEMU's DEVICE_DELETED). */
-  'device-deleted': [DeviceDeleted];
+  'device-deleted': [DeviceName];
+  /** The guest was asked to let go of a device, and does not (QEMU's DEVICE_UNPLUG_GUEST_ERROR). */
+  'device-kept': [DeviceName];
   /** It has been reset: by the guest, or by reset(). */
   reset: ['guest' | 'host'];
   /** A request of a disk has failed; before the machine stops for it. */
@@ -170,6 +173,11 @@ export class Machine extends EventEmitter<MachineEvents> {
       onStop: (reason) => this.#stopFor(reason),
       onIoError: (device, error) => this.emit('io-error', device, error),
       onDeviceDeleted: (device) => this.emit('device-deleted', device),
+      onDeviceKept: (device) => this.emit('device-kept', device),
+      later: (operation) => {
+        // Whatever fails now, the end of the machine takes everything out.
+        this.#enqueue(operation).catch((error: unknown) => this.#disposed ?? this.#say(errorLine(error)));
+      },
     });
     this.#harts = await HartGroup.create({
       control,
@@ -473,17 +481,24 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   /**
-   * device_del, by id or path: asks the guest to let go of it. Event 'device-deleted' says when it has.
+   * device_del, by id or path: asks the guest to let go of it. Event 'device-deleted' says when it has, 'device-kept' that
+   * it does not; a guest that does not know how to says nothing.
    *
-   * @throws RingsideError
+   * @throws RingsideError 'not-found'; 'unsupported': its bus keeps its devices; 'bad-state': the guest is at it
    */
   deviceDel(name: string): Promise<void> {
-    return this.#enqueue(() => this.#peripherals.model.requestRemoval(name));
+    return this.#enqueue(async () => this.#peripherals.model.requestRemoval(name));
   }
 
-  /** object_add, chardev-add, netdev_add, ... @throws RingsideError; nothing is left then */
-  objectAdd(kind: BackendKind, type: string, id: string, properties: PropertyInputs = {}): Promise<QomObject> {
-    return this.#enqueue(() => this.#peripherals.model.addBackend(kind, type, id, properties));
+  /** object_add, chardev-add, netdev_add, drive_add, ... @throws RingsideError; nothing is left then */
+  objectAdd(
+    kind: BackendKind,
+    type: string,
+    id: string,
+    properties: PropertyInputs = {},
+    options: AddBackendOptions = {},
+  ): Promise<QomObject> {
+    return this.#enqueue(() => this.#peripherals.model.addBackend(kind, type, id, properties, options));
   }
 
   /** object_del, chardev-remove, netdev_del, ... @throws RingsideError 'not-found', 'in-use' */

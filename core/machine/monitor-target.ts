@@ -25,6 +25,7 @@ import type { SerialPort } from '../virtio/console/device.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
 import * as L from '../worker/layout.ts';
 import type { ControlPage } from './control-page.ts';
+import type { DeviceName } from './device-removal.ts';
 import { hartRegisters } from './hart-registers.ts';
 import {
   blockInfos,
@@ -39,7 +40,7 @@ import { findNics, MonitorNetwork } from './monitor-net.ts';
 import { pciBusInfos } from './monitor-pci.ts';
 import { qomView } from './monitor-qom.ts';
 import { virtioInfos } from './monitor-virtio.ts';
-import type { BackendKind, DeviceDeleted, DeviceInput, PropertyInputs } from './object-model.ts';
+import type { AddBackendOptions, BackendKind, DeviceInput, PropertyInputs } from './object-model.ts';
 import { MROM_PHYS } from './virt-map.ts';
 
 /** What is used of Machine. */
@@ -54,11 +55,17 @@ export interface MonitoredMachine {
   powerOff(): Promise<MachineExit>;
   deviceAdd(device: DeviceInput): Promise<unknown>;
   deviceDel(name: string): Promise<void>;
-  objectAdd(kind: BackendKind, type: string, id: string, properties?: PropertyInputs): Promise<unknown>;
+  objectAdd(
+    kind: BackendKind,
+    type: string,
+    id: string,
+    properties?: PropertyInputs,
+    options?: AddBackendOptions,
+  ): Promise<unknown>;
   objectDel(kind: BackendKind, id: string): Promise<void>;
   on(event: 'state', listener: (state: MachineState) => void): unknown;
   on(event: 'exit', listener: (exit: MachineExit) => void): unknown;
-  on(event: 'device-deleted', listener: (device: DeviceDeleted) => void): unknown;
+  on(event: 'device-deleted' | 'device-kept', listener: (device: DeviceName) => void): unknown;
   on(event: 'reset', listener: (by: 'guest' | 'host') => void): unknown;
   on(event: 'io-error', listener: (device: string, error: IoErrorEvent) => void): unknown;
 }
@@ -108,9 +115,8 @@ export class MachineMonitorTarget implements MonitorTarget {
         reason: by === 'guest' ? 'guest-reset' : 'host-qmp-system-reset',
       }),
     );
-    machine.on('device-deleted', ({ id, path }) =>
-      this.#emit('DEVICE_DELETED', { ...(id === null ? {} : { device: id }), path }),
-    );
+    machine.on('device-deleted', (device) => this.#emit('DEVICE_DELETED', deviceName(device)));
+    machine.on('device-kept', (device) => this.#emit('DEVICE_UNPLUG_GUEST_ERROR', deviceName(device)));
     this.#watchDevices();
     machine.on('io-error', (device, event) => this.#ioError(device, event));
   }
@@ -383,6 +389,10 @@ export class MachineMonitorTarget implements MonitorTarget {
 function text(value: Json | undefined): string | undefined {
   if (value === undefined || typeof value === 'string') return value;
   throw new MonitorError("Invalid parameter type for 'id', expected: string");
+}
+
+function deviceName({ id, path }: DeviceName): EventData<'DEVICE_DELETED'> {
+  return { ...(id === null ? {} : { device: id }), path };
 }
 
 function shutdownCause({ reason }: MachineExit, byMonitor: boolean): EventData<'SHUTDOWN'> {

@@ -8,6 +8,8 @@ import { readProperty } from '../qom/property-value.ts';
 import type { TypeRegistry } from '../qom/registry.ts';
 import { ObjectTree } from '../qom/tree.ts';
 import type { BackendKinds } from '../virtio/device-type.ts';
+import { DeviceRemovals } from './device-removal.ts';
+import type { DeviceName, RemovalPatience } from './device-removal.ts';
 
 export type BackendKind = keyof BackendKinds;
 /** Properties as text or JSON, by name. */
@@ -28,6 +30,11 @@ export interface AddDeviceOptions {
   onBus?(bus: QomBus): void;
 }
 
+export interface AddBackendOptions {
+  /** It goes when the device is unplugged that uses it, as what -drive makes. */
+  readonly withDevice?: boolean;
+}
+
 /** A value for a property of all objects of a type that are made later (-global). */
 export interface GlobalInput {
   readonly driver: string;
@@ -35,17 +42,17 @@ export interface GlobalInput {
   readonly value: string;
 }
 
-/** A device is gone (QEMU's DEVICE_DELETED). */
-export interface DeviceDeleted {
-  readonly id: string | null;
-  readonly path: string;
-}
-
 export interface ObjectModelOptions {
   readonly types: TypeRegistry;
   readonly services: Omit<Environment, 'backend'>;
   readonly globals?: readonly GlobalInput[];
-  onDeviceDeleted?(device: DeviceDeleted): void;
+  /** A device is gone (QEMU's DEVICE_DELETED). */
+  onDeviceDeleted?(device: DeviceName): void;
+  /** The guest was asked to let go of a device, and does not (QEMU's DEVICE_UNPLUG_GUEST_ERROR). */
+  onDeviceKept?(device: DeviceName): void;
+  /** Runs an operation on the objects when no other is under way; by default at once. */
+  later?(operation: () => Promise<void>): void;
+  readonly patience?: RemovalPatience;
 }
 
 /** QEMU's id_wellformed(). */
@@ -65,18 +72,30 @@ export class ObjectModel {
   readonly environment: Environment;
   readonly #types: TypeRegistry;
   readonly #globals: readonly GlobalInput[];
-  readonly #onDeviceDeleted: (device: DeviceDeleted) => void;
+  readonly #onDeviceDeleted: (device: DeviceName) => void;
+  readonly #removals: DeviceRemovals;
   /** Who uses a back end. */
   readonly #users = new Map<QomObject, Set<BackendUser>>();
+  /** Back ends that go when the device goes that uses them. */
+  readonly #withDevice = new Set<QomObject>();
   /** In the order in which they were made. */
   readonly #devices: QomObject[] = [];
   readonly #backends: QomObject[] = [];
 
   /** @throws RingsideError 'bad-option' for globals that nothing takes */
-  constructor({ types, services, globals = [], onDeviceDeleted = () => {} }: ObjectModelOptions) {
+  constructor(options: ObjectModelOptions) {
+    const { types, services, globals = [], onDeviceDeleted = () => {}, onDeviceKept = () => {} } = options;
+    const { later = (operation) => void operation(), patience } = options;
     this.#types = types;
     this.#globals = globals;
     this.#onDeviceDeleted = onDeviceDeleted;
+    this.#removals = new DeviceRemovals({
+      remove: (object) => this.removeDevice(object),
+      later,
+      onKept: onDeviceKept,
+      warn: (message) => services.warn(message),
+      ...(patience === undefined ? {} : { patience }),
+    });
     this.tree = new ObjectTree(types);
     this.environment = { ...services, backend: (user, kind, id, type) => this.#backend(user, kind, id, type) };
     for (const path of Object.values(CONTAINERS)) this.tree.container(path);
@@ -97,13 +116,21 @@ export class ObjectModel {
    * @param type of objects and drives the type's name, of the others the part behind "chardev-" etc.
    * @throws RingsideError; nothing is left then
    */
-  async addBackend(kind: BackendKind, type: string, id: string, properties: PropertyInputs): Promise<QomObject> {
+  async addBackend(
+    kind: BackendKind,
+    type: string,
+    id: string,
+    properties: PropertyInputs,
+    { withDevice = false }: AddBackendOptions = {},
+  ): Promise<QomObject> {
     const container = this.tree.container(CONTAINERS[kind]);
     return inContext(`${kind} ${id}`, async () => {
       checkId(id);
       if (container.children.has(id)) throw new RingsideError('bad-option', 'there is one of this id already');
       const object = container.addChild(id, new QomObject(backendType(this.#types, kind, type), id));
-      return this.#bringUp(object, properties, this.#backends);
+      await this.#bringUp(object, properties, this.#backends);
+      if (withDevice) this.#withDevice.add(object);
+      return object;
     });
   }
 
@@ -228,16 +255,12 @@ export class ObjectModel {
    * device_del: asks the guest to let go of a device. It is gone when onDeviceDeleted says so.
    *
    * @param name id or path
-   * @throws RingsideError 'not-found', 'unsupported', or what the bus says
+   * @throws RingsideError 'not-found', 'unsupported', 'bad-state'
    */
-  async requestRemoval(name: string): Promise<void> {
+  requestRemoval(name: string): void {
     const object = name.startsWith('/') ? this.tree.find(name) : this.tree.find(`/machine/peripheral/${name}`);
     if (!object?.type.isA('device')) throw new RingsideError('not-found', `Device '${name}' not found`);
-    const { bus } = object;
-    if (!bus?.hotplug) {
-      throw new RingsideError('unsupported', `Bus '${bus?.name ?? ''}' does not support hotplugging`);
-    }
-    await bus.hotplug.unplugRequest(object, () => this.removeDevice(object));
+    this.#removals.request(object);
   }
 
   /** Takes a device, and those on its buses, out of the machine. */
@@ -249,8 +272,18 @@ export class ObjectModel {
       .filter(({ type }) => type.isA('device'))
       .map(({ id, path }) => ({ id, path }))
       .toReversed();
+    const drives = this.#drivesOf(object);
     await this.#takeDown(object, this.#devices);
+    for (const drive of drives) if (!this.#users.get(drive)?.size) await this.#takeDown(drive, this.#backends);
     for (const device of gone) this.#onDeviceDeleted(device);
+  }
+
+  /** Back ends of a device that go when it goes. */
+  #drivesOf(object: QomObject): QomObject[] {
+    const parts = new Set<BackendUser>(object.walk());
+    return [...this.#withDevice].filter((backend) =>
+      [...(this.#users.get(backend) ?? [])].some((user) => parts.has(user)),
+    );
   }
 
   // ---- what both have in common -----------------------------------------------------------------------------------
@@ -266,13 +299,17 @@ export class ObjectModel {
       throw error;
     }
     list.push(object);
+    object.bus?.hotplug?.plugged?.(object, this.#removals.plugged(object));
     return object;
   }
 
   async #takeDown(object: QomObject, list: QomObject[]): Promise<void> {
     const at = list.indexOf(object);
     if (at >= 0) list.splice(at, 1);
+    this.#removals.forget(object);
+    this.#withDevice.delete(object);
     await object.unrealize(this.environment);
+    object.bus?.hotplug?.unplugged?.(object);
     this.#users.delete(object);
     object.remove();
   }
@@ -286,6 +323,7 @@ export class ObjectModel {
 
   /** Machine reset. */
   async reset(): Promise<void> {
+    await this.#removals.complete();
     await this.tree.root.reset();
   }
 

@@ -16,9 +16,10 @@ import { virtioInstance } from '../virtio/proxy.ts';
 import { deviceSnapshot } from '../virtio/snapshot.ts';
 import { buildBoard } from './board.ts';
 import type { Chardevs } from './chardevs.ts';
+import type { DeviceName } from './device-removal.ts';
 import { IoWorkers } from './io-workers.ts';
 import { ObjectModel } from './object-model.ts';
-import type { DeviceDeleted, DeviceInput } from './object-model.ts';
+import type { DeviceInput } from './object-model.ts';
 import { machineTypes } from './types.ts';
 import { VIRTIO_SLOTS } from './virt-map.ts';
 
@@ -41,7 +42,11 @@ export interface PeripheralsOptions {
   onMessage: (text: string) => void;
   /** The VM must be paused, and why. */
   onStop: (reason: string) => void;
-  onDeviceDeleted: (device: DeviceDeleted) => void;
+  onDeviceDeleted: (device: DeviceName) => void;
+  /** The guest was asked to let go of it, and does not. */
+  onDeviceKept: (device: DeviceName) => void;
+  /** Runs an operation on the devices when no other is under way. */
+  later: (operation: () => Promise<void>) => void;
   /** A request of a disk has failed. Comes before onMessage or onStop. */
   onIoError: (device: string, error: IoErrorEvent) => void;
 }
@@ -115,6 +120,8 @@ export class Peripherals {
       },
       globals: [...(config.forceLegacy ? [forceLegacy] : []), ...config.globals],
       onDeviceDeleted: options.onDeviceDeleted,
+      onDeviceKept: options.onDeviceKept,
+      later: options.later,
     });
   }
 
@@ -135,7 +142,8 @@ export class Peripherals {
       ['fsdev', config.fsdevs],
     ];
     for (const [kind, backends] of kinds) {
-      for (const { type, id, ...properties } of backends) await model.addBackend(kind, type, id, properties);
+      const options = { withDevice: kind === 'drive' };
+      for (const { type, id, ...properties } of backends) await model.addBackend(kind, type, id, properties, options);
     }
     for (const { legacy = false, ...device } of wanted) {
       await model.addDevice(device, { onBus: (bus) => legacy && bus.parent?.assign('force-legacy', true) });

@@ -5,6 +5,7 @@ import { FSDEV_LOCAL_TYPE } from '../hostfs/fsdev-type.ts';
 import { MEMORY_BACKEND_FILE_TYPE } from '../memory/file-region-type.ts';
 import { NETDEV_QOM_TYPES } from '../net/types.ts';
 import { PCI_BASE_TYPES } from '../pci/base-types.ts';
+import { ROOT_PORT_TYPE } from '../pci/root-port-type.ts';
 import { BASE_TYPES } from '../qom/base-types.ts';
 import type { TypeInfo } from '../qom/object.ts';
 import { TypeRegistry } from '../qom/registry.ts';
@@ -34,6 +35,7 @@ export function machineTypes(): TypeRegistry {
   registry ??= new TypeRegistry().register(
     ...BASE_TYPES,
     ...PCI_BASE_TYPES,
+    ROOT_PORT_TYPE,
     ...VIRTIO_BASE_TYPES,
     ...BOARD_TYPES,
     ...SERIAL_BUS_TYPES,

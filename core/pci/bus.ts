@@ -1,5 +1,6 @@
 /** A PCI bus: functions by slot and number, and how their INTx pins reach the host bridge. */
 import { RingsideError } from '../errors.ts';
+import type { PciAddress } from './address.ts';
 import { INTX_LINES } from './intx.ts';
 import type { PciFunction, PciFunctionHost } from './function.ts';
 
@@ -24,11 +25,6 @@ export interface PciBusOptions {
   bridge: PciBridgeEnd | null;
   /** Where BARs are may have changed. */
   mappingChanged(): void;
-}
-
-export interface PciAddress {
-  readonly slot: number;
-  readonly function: number;
 }
 
 export class PciBus implements PciFunctionHost {

@@ -112,3 +112,8 @@ export class PciConfigSpace {
     }
   }
 }
+
+/** Whether the bytes of an access of `size` at `offset` lie in [start, start + length), some of them. */
+export function touches(offset: number, size: number, start: number, length: number): boolean {
+  return offset < start + length && offset + size > start;
+}

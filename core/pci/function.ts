@@ -27,6 +27,8 @@ export interface PciBridge {
     readonly functions: readonly PciFunction[];
     at(devfn: number): PciFunction | null;
   };
+  /** Whether anything reaches what is behind it: its slot has power. */
+  readonly reachable: boolean;
   /** Bus numbers as the guest has set them: that of the bus behind it, and the highest behind that. */
   readonly secondaryNumber: number;
   readonly subordinateNumber: number;
@@ -166,11 +168,6 @@ export class PciFunction {
 
   /** Bits of the command register have changed: bus mastering, INTx disable. */
   protected commandChanged(): void | Promise<void> {}
-
-  /** Whether the bytes that a write of `size` at `offset` changes lie in [start, start + length). */
-  protected static touches(offset: number, size: number, start: number, length: number): boolean {
-    return offset < start + length && offset + size > start;
-  }
 
   /** Notes the state that reset() brings back. Called when it is complete: it is put on a bus. */
   poweredOn(): void {

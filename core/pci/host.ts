@@ -15,6 +15,7 @@ import {
 import type { MappedBar } from './bar.ts';
 import { PciBus } from './bus.ts';
 import { PciFunction } from './function.ts';
+import { PortNumbers } from './port-numbers.ts';
 import type { PciBridge, PciSpace } from './function.ts';
 import { PCI_DEVICE_ID_REDHAT_PCIE_HOST, PCI_VENDOR_ID_REDHAT } from './spec.ts';
 
@@ -44,6 +45,7 @@ export interface PciTarget {
 
 export class PciHost {
   readonly root: PciBus;
+  readonly ports = new PortNumbers();
   /** Called when BARs may have moved. */
   readonly #listeners = new Set<() => void>();
 
@@ -115,7 +117,7 @@ export class PciHost {
         .map((one) => one.bridge)
         .find((one) => one && bus >= one.secondaryNumber && bus <= one.subordinateNumber);
       // Numbers that lead back up, or nowhere, are no way down.
-      if (!bridge || bridge.secondaryNumber <= number) return null;
+      if (!bridge?.reachable || bridge.secondaryNumber <= number) return null;
       at = bridge.bus;
       number = bridge.secondaryNumber;
     }

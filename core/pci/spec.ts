@@ -62,6 +62,10 @@ export const PCI_BRIDGE_CTL_ISA = 0x04;
 export const PCI_BRIDGE_CTL_VGA = 0x08;
 export const PCI_BRIDGE_CTL_VGA_16BIT = 0x10;
 export const PCI_BRIDGE_CTL_BUS_RESET = 0x40;
+/** Bits of a window's base and limit that are address; below them is the type. */
+export const PCI_IO_RANGE_MASK = 0xf0;
+export const PCI_MEMORY_RANGE_MASK = 0xfff0;
+export const PCI_PREF_RANGE_TYPE_64 = 0x1;
 
 // Capabilities.
 export const PCI_CAP_ID_PM = 0x01;
@@ -89,6 +93,8 @@ export const PCI_DEVICE_ID_REDHAT_PCIE_HOST = 0x0008;
 export const PCI_DEVICE_ID_REDHAT_PCIE_RP = 0x000c;
 export const PCI_VENDOR_ID_REDHAT_QUMRANET = 0x1af4;
 export const PCI_SUBDEVICE_ID_QEMU = 0x1100;
+
+export const PCI_CLASS_BRIDGE_PCI = 0x06_0400;
 
 /** Bytes of a function's configuration space: conventional, express. */
 export const PCI_CONFIG_SPACE_SIZE = 0x100;

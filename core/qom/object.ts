@@ -415,16 +415,28 @@ export class QomObject {
   }
 }
 
+/** What a hotplug handler can do with a device that is on its bus. */
+export interface PluggedDevice {
+  /** The guest has let go of it: takes it out of the machine, soon. */
+  remove(): void;
+  /** The guest was asked to let go of it, and does not. */
+  kept(): void;
+}
+
 /** What makes devices come and go on a bus while the machine is there. */
 export interface HotplugHandler {
   /** A device is about to be realized on it. @throws RingsideError when it cannot be now */
   check?(device: QomObject): void;
+  /** It is realized. */
+  plugged?(device: QomObject, plugged: PluggedDevice): void;
   /**
-   * Asks for a device to be taken out. Whoever sees the guest let go of it calls `done`, at once or later.
+   * Asks the guest to let go of a device.
    *
-   * @throws RingsideError when it cannot be asked for
+   * @throws RingsideError when it cannot be asked
    */
-  unplugRequest(device: QomObject, done: () => Promise<void>): void | Promise<void>;
+  unplugRequest(device: QomObject): void;
+  /** The device is unrealized, and about to leave the bus. */
+  unplugged?(device: QomObject): void;
 }
 
 export interface BusOptions {

@@ -4,6 +4,7 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { PciBus } from '../pci/bus.ts';
 import type { PciHost } from '../pci/host.ts';
 import { INTX_INPUT, INTX_LINE_INPUTS } from '../pci/intx.ts';
+import type { PciPortBus } from '../pci/port-bus.ts';
 import { RingsideError } from '../errors.ts';
 import { MAX_VIRTIO } from '../worker/layout.ts';
 import type { PlugOptions, VirtioPciBus, VirtioPciOptions, VirtioPlug } from './bus.ts';
@@ -75,18 +76,30 @@ export interface VirtioPciPlug extends VirtioPlug {
   readonly function: VirtioPciFunction;
 }
 
-/** A PCI bus as virtio devices see it. */
-export class VirtioOnPci implements VirtioPciBus {
-  readonly #bus: PciBus;
+/** A PCI bus as virtio devices and ports see it. */
+export class VirtioOnPci implements VirtioPciBus, PciPortBus {
+  readonly bus: PciBus;
   readonly #slots: VirtioPciSlots;
 
   constructor(bus: PciBus, slots: VirtioPciSlots) {
-    this.#bus = bus;
+    this.bus = bus;
     this.#slots = slots;
   }
 
   get behindPort(): boolean {
-    return this.#bus.express && this.#bus.bridge !== null;
+    return this.bus.express && this.bus.bridge !== null;
+  }
+
+  get host(): PciHost {
+    return this.#slots.host;
+  }
+
+  get sink(): InterruptSink {
+    return this.#slots.sink;
+  }
+
+  behind(bus: PciBus): VirtioOnPci {
+    return new VirtioOnPci(bus, this.#slots);
   }
 
   /**
@@ -103,7 +116,7 @@ export class VirtioOnPci implements VirtioPciBus {
     if (legacy && transitionalId === null) {
       throw new RingsideError('bad-option', `${device.type} has no legacy interface: give ${id} disable-legacy=on.`);
     }
-    const bus = this.#bus;
+    const { bus } = this;
     const { memory, sink, host } = this.#slots;
     const devfn = bus.reserve(id, address, multifunction);
     let slot: number | null = null;
@@ -151,7 +164,7 @@ export class VirtioOnPci implements VirtioPciBus {
       function: one,
       transport: one.transport,
       unplug: async () => {
-        this.#bus.remove(one);
+        this.bus.remove(one);
         await one.transport.unplug();
         this.#slots.release(slot);
       },

@@ -3,6 +3,7 @@
  * X-pci-transitional and X-pci-non-transitional, which are PCI functions with an X-device in them (QEMU: virtio-pci.c).
  */
 import { RingsideError } from '../errors.ts';
+import { parsePciAddress } from '../pci/address.ts';
 import type { Environment } from '../qom/environment.ts';
 import { QomBus } from '../qom/object.ts';
 import type { QomObject, TypeInfo } from '../qom/object.ts';
@@ -14,11 +15,10 @@ import type { BackendKinds, DeviceContext, VirtioDeviceType } from './device-typ
 import type { VirtioDevice } from './device.ts';
 import { NoteLimiter } from './note-limiter.ts';
 import { ringFeatureBits } from './queue/ring-features.ts';
+import { MSIX_MAX_VECTORS } from '../worker/layout.ts';
 
 /** `vectors` when the user has not said: by the number of queues. */
 const VECTORS_UNSPECIFIED = 0xffff_ffff;
-/** MSI-X has 11 bits for it (PCI 3.0, section 6.8.2.3). */
-const VECTORS_MAX = 2048;
 /** Name of the child that is the device of a PCI function. */
 const BACKEND = 'virtio-backend';
 
@@ -54,7 +54,7 @@ const PCI_PROPERTIES: readonly PropertySpec[] = [
     name: 'vectors',
     kind: 'u32',
     default: VECTORS_UNSPECIFIED,
-    description: 'MSI-X vectors, at most 2048; 0: no MSI-X; by default enough for the queues',
+    description: `MSI-X vectors, at most ${MSIX_MAX_VECTORS}; 0: no MSI-X; by default enough for the queues`,
   },
   { name: 'class', kind: 'u32', default: 0, description: 'PCI class code; 0: that of the device type' },
 ];
@@ -218,9 +218,10 @@ async function realizeFunction(type: VirtioDeviceType, object: QomObject, enviro
 
 function vectorsOf(type: VirtioDeviceType, object: QomObject, queues: number): number {
   const wanted = object.value<number>('vectors');
-  const vectors = wanted === VECTORS_UNSPECIFIED ? type.vectors(queues) : wanted;
-  if (vectors > VECTORS_MAX) {
-    throw new RingsideError('bad-option', `vectors: "${vectors}" is not from 0 to ${VECTORS_MAX}`);
+  // Queues may share vectors.
+  const vectors = wanted === VECTORS_UNSPECIFIED ? Math.min(type.vectors(queues), MSIX_MAX_VECTORS) : wanted;
+  if (vectors > MSIX_MAX_VECTORS) {
+    throw new RingsideError('bad-option', `vectors: "${vectors}" is not from 0 to ${MSIX_MAX_VECTORS}`);
   }
   object.assign('vectors', vectors);
   return vectors;
@@ -238,7 +239,7 @@ function pciOptions(
   const pciClass = object.value<number>('class');
   return {
     id: deviceName(object),
-    address: parseAddress(object.value<string | null>('addr')),
+    address: parsePciAddress(object.value<string | null>('addr')),
     multifunction: object.value<boolean>('multifunction'),
     legacy,
     modern,
@@ -277,18 +278,4 @@ function interfaces(
   }
   object.assign('disable-legacy', legacy ? 'off' : 'on');
   return { legacy, modern };
-}
-
-/** QEMU's addr=06.1, hexadecimal. */
-function parseAddress(text: string | null): VirtioPciOptions['address'] {
-  if (text === null) return null;
-  const match = /^(?:0x)?([\da-f]{1,2})(?:\.([0-7]))?$/i.exec(text);
-  const slot = parseInt(match?.[1] ?? '', 16);
-  if (!(slot <= 0x1f)) {
-    throw new RingsideError(
-      'bad-option',
-      `addr: "${text}" is not a slot and function, 0 to 1f and .0 to .7, e.g. 06.0`,
-    );
-  }
-  return { slot, function: Number(match?.[2] ?? 0) };
 }

@@ -1,7 +1,8 @@
 /** A board with nothing on it but guest RAM, a real I/O worker and PCI: VirtioBench's counterpart. */
 import type { VirtioDeviceSnapshot } from '../../core/api/machine.ts';
 import type { GuestMemory } from '../../core/memory/guest-memory.ts';
-import type { PciAddress, PciBus } from '../../core/pci/bus.ts';
+import type { PciAddress } from '../../core/pci/address.ts';
+import type { PciBus } from '../../core/pci/bus.ts';
 import { PciHost } from '../../core/pci/host.ts';
 import type { IoErrorEvent } from '../../core/virtio/backend/backend.ts';
 import type { VirtioDevice } from '../../core/virtio/device.ts';

@@ -1,13 +1,14 @@
 /** Devices and back ends of a machine: where they go, who may use what, and that nothing is left of what fails. */
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { RingsideError } from '../../core/errors.ts';
 import { ObjectModel } from '../../core/machine/object-model.ts';
-import type { DeviceDeleted, GlobalInput } from '../../core/machine/object-model.ts';
+import type { DeviceName, RemovalPatience } from '../../core/machine/device-removal.ts';
+import type { GlobalInput } from '../../core/machine/object-model.ts';
 import { PCI_BASE_TYPES } from '../../core/pci/base-types.ts';
 import { BASE_TYPES } from '../../core/qom/base-types.ts';
 import { QomBus, QomObject } from '../../core/qom/object.ts';
-import type { HotplugHandler } from '../../core/qom/object.ts';
+import type { HotplugHandler, PluggedDevice } from '../../core/qom/object.ts';
 import { TypeRegistry } from '../../core/qom/registry.ts';
 import type { VirtioPciBus, VirtioPciOptions, VirtioPlug } from '../../core/virtio/bus.ts';
 import { ConfigSpace } from '../../core/virtio/config-space.ts';
@@ -55,7 +56,9 @@ const toy = (changes: Partial<VirtioDeviceType> = {}): VirtioDeviceType => ({
 let log: string[];
 let plugs: (VirtioPciOptions & { ringFeatures: bigint })[];
 let plugFails: boolean;
-let gone: DeviceDeleted[];
+let queue = Promise.resolve();
+let gone: DeviceName[];
+let kept: DeviceName[];
 
 function pciBus(behindPort: boolean): VirtioPciBus {
   return {
@@ -73,11 +76,25 @@ function pciBus(behindPort: boolean): VirtioPciBus {
   };
 }
 
-/** Asks are kept until the test lets the guest agree. */
-let agree: (() => Promise<void>)[];
-const hotplug: HotplugHandler = { unplugRequest: (_device, done) => void agree.push(done) };
+/** What the guest has been asked for, and what it can do about it. */
+let asked: QomObject[];
+let guest: Map<QomObject, PluggedDevice>;
+const hotplug: HotplugHandler = {
+  plugged: (device, plugged) => void guest.set(device, plugged),
+  unplugRequest: (device) => void asked.push(device),
+  unplugged: (device) => void log.push(`gone ${device.id}`),
+};
 
-function makeModel({ globals, type = toy() }: { globals?: GlobalInput[]; type?: VirtioDeviceType } = {}): ObjectModel {
+/** However busy the host is. */
+const PATIENCE: RemovalPatience = { again: 3_600_000, answer: 3_600_000 };
+
+interface ModelOptions {
+  globals?: GlobalInput[];
+  type?: VirtioDeviceType;
+  patience?: RemovalPatience;
+}
+
+function makeModel({ globals, type = toy(), patience = PATIENCE }: ModelOptions = {}): ObjectModel {
   const types = new TypeRegistry().register(
     ...BASE_TYPES,
     ...PCI_BASE_TYPES,
@@ -102,7 +119,12 @@ function makeModel({ globals, type = toy() }: { globals?: GlobalInput[]; type?: 
       workers: { main: null!, add: null! },
     } as ObjectModel['environment'],
     ...(globals === undefined ? {} : { globals }),
+    patience,
     onDeviceDeleted: (device) => gone.push(device),
+    onDeviceKept: (device) => kept.push(device),
+    later: (operation) => {
+      queue = queue.then(operation);
+    },
   });
   const { tree } = model;
   const system = tree.container('/machine/unattached').addChild('sysbus', new QomBus(types.get('System')));
@@ -120,7 +142,7 @@ function makeModel({ globals, type = toy() }: { globals?: GlobalInput[]; type?: 
 }
 
 beforeEach(() => {
-  [log, plugs, gone, agree] = [[], [], [], []];
+  [log, plugs, gone, kept, asked, guest] = [[], [], [], [], [], new Map()];
   plugFails = false;
 });
 
@@ -169,7 +191,7 @@ describe('a virtio device as a PCI function', () => {
     ['virtio-toy-pci', { 'disable-modern': 'on', iommu_platform: 'on' }, 'iommu_platform=on is for virtio 1'],
     ['virtio-toy-pci', { addr: '20' }, 'addr: "20" is not a slot and function'],
     ['virtio-toy-pci', { addr: '1.8' }, 'addr: "1.8" is not a slot'],
-    ['virtio-toy-pci', { vectors: 2049 }, 'vectors: "2049" is not from 0 to 2048'],
+    ['virtio-toy-pci', { vectors: 241 }, 'vectors: "241" is not from 0 to 240'],
     ['virtio-toy-pci-transitional', { 'disable-modern': 'on' }, 'unknown "disable-modern"'],
     ['virtio-toy-pci', { part: 'cog' }, 'there is no -object with id=cog'],
     ['virtio-toy-device', {}, 'bus: "pcie.0" is a PCIE, and virtio-toy-device needs a virtio-bus'],
@@ -266,18 +288,69 @@ describe('hotplug', () => {
     expect(device.get('hotplugged')).toBe(true);
     expect(device.get('hotpluggable')).toBe(true);
 
-    await model.requestRemoval('toy0');
+    model.requestRemoval('toy0');
+    expect(asked).toEqual([device]);
+    expect(() => model.requestRemoval('toy0')).toThrow('Device toy0 is already in the process of unplug');
     expect(model.tree.find('/machine/peripheral/toy0')).toBe(device);
-    await agree[0]();
+    const { remove } = guest.get(device)!;
+    remove();
+    remove();
+    await queue;
     expect(model.tree.find('/machine/peripheral/toy0')).toBe(null);
     expect(gone).toEqual([
       { id: null, path: '/machine/peripheral/toy0/virtio-backend' },
       { id: 'toy0', path: '/machine/peripheral/toy0' },
     ]);
-    expect(log).toEqual(['create toy0', 'plug toy0', 'unplug toy0', 'close toy0']);
-    await expect(model.requestRemoval('toy0')).rejects.toThrow("Device 'toy0' not found");
+    expect(log).toEqual(['create toy0', 'plug toy0', 'unplug toy0', 'close toy0', 'gone toy0']);
+    expect(() => model.requestRemoval('toy0')).toThrow("Device 'toy0' not found");
     // The port has room again.
     await model.addDevice({ ...hot, bus: 'port0' }, { hotplugged: true });
+  });
+
+  test('a device that the guest keeps can be asked for again', async () => {
+    const model = makeModel();
+    const device = await model.addDevice({ ...hot, bus: 'port0' });
+    // Nobody has asked for it.
+    guest.get(device)!.kept();
+    expect(kept).toEqual([]);
+    model.requestRemoval('/machine/peripheral/toy0');
+    guest.get(device)!.kept();
+    expect(kept).toEqual([{ id: 'toy0', path: '/machine/peripheral/toy0' }]);
+    model.requestRemoval('toy0');
+    expect(asked).toEqual([device, device]);
+    expect(gone).toEqual([]);
+  });
+
+  test('what the guest was asked for is gone after a reset', async () => {
+    const model = makeModel();
+    await model.addDevice({ ...hot, bus: 'port0' });
+    await model.reset();
+    expect(gone).toEqual([]);
+    model.requestRemoval('toy0');
+    await model.reset();
+    expect(gone).toHaveLength(2);
+    expect(model.tree.find('/machine/peripheral/toy0')).toBe(null);
+  });
+
+  test('of a guest that does not answer the user is told, and it can be asked again', async () => {
+    const model = makeModel({ patience: { again: 0, answer: 1 } });
+    await model.addDevice({ ...hot, bus: 'port0' });
+    model.requestRemoval('toy0');
+    model.requestRemoval('toy0');
+    expect(asked).toHaveLength(2);
+    await vi.waitFor(() => expect(log.at(-1)).toMatch(/^toy0: the guest has not let go of it\./), 10_000);
+    expect(gone).toEqual([]);
+  });
+
+  test('a back end that was made for the device goes with it', async () => {
+    const model = makeModel();
+    await model.addBackend('object', 'gear', 'own', {}, { withDevice: true });
+    await model.addBackend('object', 'gear', 'other', {});
+    for (const part of ['own', 'other']) {
+      const device = await model.addDevice({ ...hot, properties: { part }, bus: 'port0' });
+      await model.removeDevice(device);
+    }
+    expect([...model.tree.get('/objects').children.keys()]).toEqual(['other']);
   });
 
   test('a full bus says who is there', async () => {

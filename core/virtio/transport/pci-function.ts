@@ -2,11 +2,11 @@
  * A virtio device as a PCI function (virtio 1.3, sections 4.1.2 and 4.1.4): identity, BARs and capabilities, laid out as
  * QEMU does, for drivers that were only ever tried there.
  */
+import { touches } from '../../pci/config-space.ts';
 import { addExpressEndpoint, PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR } from '../../pci/express.ts';
 import { PciFunction } from '../../pci/function.ts';
 import { MsixCapability } from '../../pci/msix.ts';
 import * as pci from '../../pci/spec.ts';
-import { MSIX_MAX_VECTORS } from '../../worker/layout.ts';
 import * as reg from '../spec/pci.ts';
 import type { PciTransport, PciTransportHost } from './pci.ts';
 import {
@@ -39,7 +39,7 @@ export interface VirtioFunctionOptions {
   transitionalId: number | null;
   /** Class << 8 | subclass. */
   pciClass: number;
-  /** MSI-X table entries wanted; 0: no MSI-X. */
+  /** MSI-X table entries, at most MSIX_MAX_VECTORS; 0: no MSI-X. */
   vectors: number;
   /** Behind a PCI Express port: it has an Express capability. */
   express: boolean;
@@ -82,8 +82,7 @@ export class VirtioPciFunction extends PciFunction implements PciTransportHost {
       this.config.allow(pm + PM_CONTROL, 2, PM_STATE_MASK);
     }
     if (modern) this.#access = this.#addModern();
-    const table = Math.min(vectors, MSIX_MAX_VECTORS);
-    this.#msix = table > 0 ? new MsixCapability(this, transport.interrupt.vectors, table, MSIX_BAR) : null;
+    this.#msix = vectors > 0 ? new MsixCapability(this, transport.interrupt.vectors, vectors, MSIX_BAR) : null;
     if (!this.#msix) transport.interrupt.vectors.reset();
     if (legacy) this.#addLegacy();
     void this.#followCommand();
@@ -182,7 +181,7 @@ export class VirtioPciFunction extends PciFunction implements PciTransportHost {
         return typeof value === 'number' ? answer(value) : value.then(answer);
       }
     }
-    if (PciFunction.touches(offset, size, pci.PCI_STATUS, 1)) this.#followStatus();
+    if (touches(offset, size, pci.PCI_STATUS, 1)) this.#followStatus();
     return super.readConfig(offset, size);
   }
 
@@ -218,7 +217,7 @@ export class VirtioPciFunction extends PciFunction implements PciTransportHost {
   }
 
   #touchesAccess(offset: number, size: number): boolean {
-    return this.#access !== 0 && PciFunction.touches(offset, size, this.#access + reg.PCI_VIRTIO_CFG_DATA, 4);
+    return this.#access !== 0 && touches(offset, size, this.#access + reg.PCI_VIRTIO_CFG_DATA, 4);
   }
 
   #followCommand(): void | Promise<void> {
