@@ -7,6 +7,9 @@
  */
 import { CONTROL_BASE, CTL_HARTS, DEVICE_BASE, DEV_IMSIC, H_IRQ, MAX_HARTS } from '../worker/layout';
 import { IMSIC_FILE_SIZE, IMSIC_IDS, IMSIC_M_PHYS, IMSIC_S_PHYS } from '../machine/virt-map';
+import {
+  IMSIC_F_ENABLED, IMSIC_F_PENDING, IMSIC_FILE_STRIDE, IMSIC_RAISED, IMSIC_RAISED_STRIDE,
+} from './wired-layout';
 import { hartBlock, lowerLines, raiseLines } from '../cpu/hart.as';
 import { lock, unlock } from '../memory/lock.as';
 
@@ -35,15 +38,19 @@ const LINE_MEI = 1 << 11;
 
 // State: a block for each file, at DEVICE_BASE + DEV_IMSIC.
 const STATE: usize = DEVICE_BASE + DEV_IMSIC;
-const FILE_STRIDE: usize = 0x80;
+const FILE_STRIDE: usize = IMSIC_FILE_STRIDE;
 /** i32 lock; u32 eidelivery, eithreshold. */
 const F_LOCK: usize = 0;
 const F_DELIVERY: usize = 4;
 const F_THRESHOLD: usize = 8;
 /** Bit per identity, four doublewords each. */
-const F_PENDING: usize = 0x20;
-const F_ENABLED: usize = 0x40;
+const F_PENDING: usize = IMSIC_F_PENDING;
+const F_ENABLED: usize = IMSIC_F_ENABLED;
 const WORDS: u32 = (IMSIC_IDS + 1) / 64;
+
+/** A word for each identity of each file: for people. */
+const RAISED: usize = STATE + IMSIC_RAISED;
+const STATE_END: usize = RAISED + MAX_HARTS * 2 * IMSIC_RAISED_STRIDE;
 
 // @ts-ignore: decorator
 @inline
@@ -82,7 +89,9 @@ export function imsicSend(hart: u32, level: u32, identity: u32): void {
   const bit: u64 = <u64>1 << (identity & 63);
   // Pending already: whoever claims it from now on sees all that was written before this message.
   if ((atomic.load<u64>(word) & bit) != 0) return;
+  const count = RAISED + (<usize>hart * 2 + level) * IMSIC_RAISED_STRIDE + <usize>identity * 4;
   lock(file + F_LOCK);
+  store<u32>(count, load<u32>(count) + 1);
   atomic.or<u64>(word, bit);
   update(file);
   unlock(file + F_LOCK);
@@ -169,6 +178,6 @@ export function imsicWriteRegister(hart: u32, level: u32, register: u32, value: 
 
 /** Power-on state: delivery off, nothing pending or enabled, locks free. Only while no hart and no I/O worker runs. */
 export function imsicReset(): void {
-  memory.fill(STATE, 0, <usize>MAX_HARTS * 2 * FILE_STRIDE);
+  memory.fill(STATE, 0, STATE_END - STATE);
   for (let hart = 0; hart < MAX_HARTS; hart++) lowerLines(hartBlock(hart), LINE_SEI | LINE_MEI);
 }

@@ -1,5 +1,6 @@
 /**
- * Where the PLIC and the APLIC keep what people may look at: offsets from DEVICE_BASE + DEV_PLIC and DEVICE_BASE + DEV_APLIC.
+ * Where the interrupt controllers keep what people may look at: offsets from DEVICE_BASE + DEV_PLIC, DEVICE_BASE + DEV_APLIC
+ * and DEVICE_BASE + DEV_IMSIC.
  * Bits are one for each source, in u32 words. Read by TypeScript and by AssemblyScript alike: nothing but integer
  * constants. Whoever writes holds the controller's lock; a look without it may see a change half made.
  */
@@ -36,3 +37,12 @@ export const APLIC_D_ENABLED = 0x20;
 export const APLIC_D_SOURCECFG = 0x100;
 /** u32 for each source: its target (4.5.16). */
 export const APLIC_D_TARGET = 0x300;
+
+/** Interrupt files of the IMSICs, IMSIC_FILE_STRIDE apart; hart h's are 2h (M) and 2h + 1 (S). */
+export const IMSIC_FILE_STRIDE = 0x80;
+// Of a file: bits for each identity, in u64 words.
+export const IMSIC_F_PENDING = 0x20;
+export const IMSIC_F_ENABLED = 0x40;
+/** u32 for each identity of each file, IMSIC_RAISED_STRIDE apart: how often it has become pending since power-on. Wraps. */
+export const IMSIC_RAISED = 0x1000;
+export const IMSIC_RAISED_STRIDE = 0x400;

@@ -1,6 +1,6 @@
-/** The wired interrupt sources for people: looked at without the controller's lock, so a change may be half seen. */
-import { APLIC_SOURCES, PLIC_SOURCES } from '../machine/virt-map.ts';
-import { DEVICE_BASE, DEV_APLIC, DEV_PLIC } from '../worker/layout.ts';
+/** Interrupts for people: looked at without the controller's lock, so a change may be half seen. */
+import { APLIC_SOURCES, IMSIC_IDS, PLIC_SOURCES } from '../machine/virt-map.ts';
+import { DEVICE_BASE, DEV_APLIC, DEV_IMSIC, DEV_PLIC } from '../worker/layout.ts';
 import * as W from './wired-layout.ts';
 
 export interface WiredSource {
@@ -66,6 +66,34 @@ export function aplicSources(load: Load, messages: boolean): WiredSource[] {
       enabledFor: enabled ? [`hart ${target >>> TARGET_HART_SHIFT} ${delegated ? 'S' : 'M'}`] : [],
     };
   });
+}
+
+/** An identity of an interrupt file. */
+export interface MessageIdentity {
+  readonly hart: number;
+  readonly mode: 'M' | 'S';
+  readonly identity: number;
+  readonly raised: number;
+  readonly pending: boolean;
+  readonly enabled: boolean;
+}
+
+/** The identities of the IMSICs that have come, or that are enabled, file by file. */
+export function imsicIdentities(load: Load, harts: number): MessageIdentity[] {
+  const state = DEVICE_BASE + DEV_IMSIC;
+  const found: MessageIdentity[] = [];
+  for (let file = 0; file < harts * 2; file++) {
+    const block = state + file * W.IMSIC_FILE_STRIDE;
+    const counts = state + W.IMSIC_RAISED + file * W.IMSIC_RAISED_STRIDE;
+    for (const identity of numbers(IMSIC_IDS + 1)) {
+      const raised = load(counts + identity * 4) >>> 0;
+      const enabled = bit(load, block + W.IMSIC_F_ENABLED, identity);
+      if (raised === 0 && !enabled) continue;
+      const pending = bit(load, block + W.IMSIC_F_PENDING, identity);
+      found.push({ hart: file >> 1, mode: file & 1 ? 'S' : 'M', identity, raised, pending, enabled });
+    }
+  }
+  return found;
 }
 
 /** Source 0 does not exist. */

@@ -1,4 +1,5 @@
 /** The board's own objects in the tree: what is on it before -device adds to it, where QEMU's `virt` has it. */
+import type { AiaKind } from '../api/machine.ts';
 import { QomBus, QomObject } from '../qom/object.ts';
 import type { TypeInfo } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
@@ -17,6 +18,8 @@ export const BOARD_TYPES: readonly TypeInfo[] = [
   internal('riscv.aclint.swi'),
   internal('riscv.aclint.mtimer'),
   internal('riscv.sifive.plic'),
+  internal('riscv.aplic'),
+  internal('riscv.imsic'),
   internal('riscv.sifive.test'),
   internal('serial-mm'),
   { ...internal('gpex-pcihost'), reset: async (object) => (object.instance as PciHost).reset() },
@@ -37,7 +40,7 @@ export const BOARD_TYPES: readonly TypeInfo[] = [
 /** Makes them. `add` brings up a device that hangs in the tree. */
 export async function buildBoard(
   tree: ObjectTree,
-  { harts, mmio, pci }: { harts: number; mmio: VirtioMmioBus; pci: VirtioPciSlots },
+  { harts, aia, mmio, pci }: { harts: number; aia: AiaKind; mmio: VirtioMmioBus; pci: VirtioPciSlots },
   add: (device: QomObject) => Promise<void>,
 ): Promise<void> {
   const { types } = tree;
@@ -57,9 +60,11 @@ export async function buildBoard(
     await add(device);
     return device;
   };
-  for (const type of ['riscv.aclint.swi', 'riscv.aclint.mtimer', 'riscv.sifive.plic', 'riscv.sifive.test']) {
-    await place(type);
-  }
+  for (const type of ['riscv.aclint.swi', 'riscv.aclint.mtimer']) await place(type);
+  // For each hart a file of M-mode and one of S-mode; the root domain and that of S-mode.
+  const imsics = aia === 'aplic-imsic' ? new Array<string>(2 * harts).fill('riscv.imsic') : [];
+  const wired = aia === 'none' ? ['riscv.sifive.plic'] : ['riscv.aplic', 'riscv.aplic'];
+  for (const type of [...imsics, ...wired, 'riscv.sifive.test']) await place(type);
   for (let slot = 0; slot < VIRTIO_SLOTS; slot++) {
     const device = await place('virtio-mmio');
     const implementation = mmio.slotBus(slot, () => device.value<boolean>('force-legacy'));

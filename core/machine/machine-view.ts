@@ -11,8 +11,8 @@ import type { AiaKind, MachineSnapshot } from '../api/machine.ts';
 import { RingsideError } from '../errors.ts';
 import { aplicSources, plicSources } from '../irqchip/wired-view.ts';
 import type { WiredSource } from '../irqchip/wired-view.ts';
-import { flatView } from '../monitor/memory-tree.ts';
-import type { AddressSpace, HartRegisters, MemoryRegion } from '../monitor/target.ts';
+import { flatGroups, flatView } from '../monitor/memory-tree.ts';
+import type { AddressSpace, HartRegisters } from '../monitor/target.ts';
 import type { QomObject } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
 import type { JitStatistics } from '../worker/jit-stats.ts';
@@ -44,7 +44,7 @@ export function viewMachine(machine: ViewedMachine): MachineView {
     addressSpaces: flatSpaces(addressSpaces),
     interrupts: {
       controller: CONTROLLERS[aia],
-      sources: sources(control, aia, snapshot.harts.length).map((source) => describe(source, snapshot)),
+      sources: interruptSources(control, aia, snapshot),
     },
     harts: snapshot.harts.map((hart) => hartView(hart, control, jit)),
     translator: jit === null ? null : pickTranslator(jit),
@@ -101,9 +101,9 @@ function targetOf(tree: ObjectTree, object: QomObject, name: string, value: stri
 
 /** Spaces that show the same belong together. */
 function flatSpaces(spaces: readonly AddressSpace[]): MachineView['addressSpaces'] {
-  const byRoot = new Map<MemoryRegion, string[]>();
-  for (const { name, root } of spaces) if (root !== null) byRoot.set(root, [...(byRoot.get(root) ?? []), name]);
-  return [...byRoot].map(([root, names]) => ({ names, ranges: flatView(root).map(memoryRange) }));
+  return flatGroups(spaces).flatMap(({ root, spaces: shown }) =>
+    root === null ? [] : [{ names: shown.map(({ name }) => name), ranges: flatView(root).map(memoryRange) }],
+  );
 }
 
 function memoryRange({ start, end, region, offset }: ReturnType<typeof flatView>[number]): MemoryRange {
@@ -121,9 +121,11 @@ function memoryRange({ start, end, region, offset }: ReturnType<typeof flatView>
 
 // ---- interrupts --------------------------------------------------------------------------------------------------
 
-function sources(control: ControlPage, aia: AiaKind, harts: number): WiredSource[] {
+/** The wires, and who is at them. */
+export function interruptSources(control: ControlPage, aia: AiaKind, snapshot: MachineSnapshot): InterruptSource[] {
   const load = (address: number): number => control.load(address);
-  return aia === 'none' ? plicSources(load, harts) : aplicSources(load, aia === 'aplic-imsic');
+  const wired = aia === 'none' ? plicSources(load, snapshot.harts.length) : aplicSources(load, aia === 'aplic-imsic');
+  return wired.map((source) => describe(source, snapshot));
 }
 
 function describe(source: WiredSource, { virtio }: MachineSnapshot): InterruptSource {

@@ -37,7 +37,7 @@ import type { JitOptions } from './hart-group.ts';
 import { hartRegisters } from './hart-registers.ts';
 import { hartSnapshots } from './hart-snapshot.ts';
 import { viewMachine, viewObject, viewRegisters } from './machine-view.ts';
-import { machineAddressSpaces } from './monitor-board.ts';
+import { machineAddressSpaces } from './monitor-memory.ts';
 import { MachineMonitorTarget } from './monitor-target.ts';
 import { Peripherals } from './peripherals.ts';
 import { RAM_PHYS, RTC_IRQ, RTC_PHYS, RTC_SIZE, TEST_PHYS, TEST_SIZE, VIRTIO_SLOTS } from './virt-map.ts';

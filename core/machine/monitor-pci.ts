@@ -81,7 +81,7 @@ function region({ index, kind, size, prefetch, address }: ShownFunction['bars'][
   };
 }
 
-function bridgeInfo({ config }: ShownFunction, behind: ShownBus): PciBridgeInfo {
+export function bridgeInfo({ config }: ShownFunction, behind: ShownBus): PciBridgeInfo {
   const read = (offset: number, size: number): bigint => BigInt(config.read(offset, size));
   const secondary = config.read(pci.PCI_SECONDARY_BUS, 1);
   const io = (low: number, high: number): bigint => ((read(low, 1) & BigInt(IO_BITS)) << 8n) | (read(high, 2) << 16n);

@@ -1,5 +1,5 @@
 /** A Machine as the monitor sees it. */
-import type { MachineConfig, MachineExit, MachineState } from '../api/machine.ts';
+import type { MachineConfig, MachineExit, MachineSnapshot, MachineState } from '../api/machine.ts';
 import { RingsideError } from '../errors.ts';
 import type { BootPlan } from '../firmware/loader.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
@@ -35,7 +35,9 @@ import {
   memoryDeviceInfos,
   threadIds,
 } from './monitor-backends.ts';
-import { busTree, machineAddressSpaces } from './monitor-board.ts';
+import { busTree } from './monitor-board.ts';
+import { machineAddressSpaces } from './monitor-memory.ts';
+import { interruptControllers } from './monitor-irq.ts';
 import { findNics, MonitorNetwork } from './monitor-net.ts';
 import { pciBusInfos } from './monitor-pci.ts';
 import { qomView } from './monitor-qom.ts';
@@ -49,6 +51,7 @@ export interface MonitoredMachine {
   readonly state: MachineState;
   readonly qom: ObjectTree;
   readonly chardevs: ReadonlyMap<string, { sendBreak?: () => void }>;
+  snapshot(): MachineSnapshot;
   pause(): Promise<void>;
   resume(): Promise<void>;
   reset(): Promise<void>;
@@ -247,8 +250,10 @@ export class MachineMonitorTarget implements MonitorTarget {
     return roms.sort((a, b) => (a.address < b.address ? -1 : 1));
   }
 
-  /** The PLIC and the APLICs keep no counts. */
-  readonly interrupts: string[] = [];
+  get interrupts(): MonitorTarget['interrupts'] {
+    const { config, qom } = this.#machine;
+    return interruptControllers(this.#parts.control, config.aia, this.#machine.snapshot(), qom);
+  }
 
   // ---- devices -----------------------------------------------------------------------------------------------------
 

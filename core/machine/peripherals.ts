@@ -128,7 +128,7 @@ export class Peripherals {
   async #plug(): Promise<void> {
     const { config } = this.#o;
     const { model } = this;
-    await buildBoard(model.tree, { harts: config.harts, mmio: this.#bus, pci: this.#pci }, (device) =>
+    await buildBoard(model.tree, { harts: config.harts, aia: config.aia, mmio: this.#bus, pci: this.#pci }, (device) =>
       model.addBoardDevice(device),
     );
     const wanted = wantedDevices(config);

@@ -16,7 +16,7 @@ function treeLines(
   region: MemoryRegion,
   base: bigint,
   depth: number,
-  owners: boolean,
+  { owners, disabled }: TreeOptions,
   aliased: Set<MemoryRegion>,
 ): string {
   const start = base + region.offset;
@@ -29,26 +29,32 @@ function treeLines(
   }
   const indent = '  '.repeat(depth);
   let text = `${indent}${hex(start)}-${hex(end > LAST ? LAST : end)} (prio ${region.priority}, ${shownKind(region)}): `;
-  text += `${what}${ownerOf(region, owners)}\n`;
+  text += `${what}${ownerOf(region, owners)}${region.enabled === false ? ' [disabled]' : ''}\n`;
   // Highest priority first among those that overlap; otherwise by address.
-  const children = [...region.children].sort((a, b) =>
-    a.offset < b.offset ? -1 : a.offset > b.offset ? 1 : b.priority - a.priority,
-  );
-  for (const child of children) text += treeLines(child, start, depth + 1, owners, aliased);
+  const children = region.children
+    .filter(({ enabled }) => disabled || enabled !== false)
+    .sort((a, b) => (a.offset < b.offset ? -1 : a.offset > b.offset ? 1 : b.priority - a.priority));
+  for (const child of children) text += treeLines(child, start, depth + 1, { owners, disabled }, aliased);
   return text;
 }
 
-/** @param owners -o */
-export function memoryTree(spaces: readonly AddressSpace[], owners: boolean): string {
+export interface TreeOptions {
+  /** -o */
+  readonly owners: boolean;
+  /** -D: those that are not enabled, too. */
+  readonly disabled: boolean;
+}
+
+export function memoryTree(spaces: readonly AddressSpace[], options: TreeOptions): string {
   const aliased = new Set<MemoryRegion>();
   let text = '';
   for (const [root, names] of byRoot(spaces)) {
     for (const name of names) text += `address-space: ${name}\n`;
-    if (root !== null) text += `${treeLines(root, 0n, 1, owners, aliased)}\n`;
+    if (root !== null) text += `${treeLines(root, 0n, 1, options, aliased)}\n`;
   }
   // A set that grows while it is walked is walked to its end.
   for (const region of aliased) {
-    text += `memory-region: ${region.name}\n${treeLines(region, 0n, 1, owners, aliased)}\n`;
+    text += `memory-region: ${region.name}\n${treeLines(region, 0n, 1, options, aliased)}\n`;
   }
   return text;
 }
@@ -88,7 +94,7 @@ function render(
   high: bigint,
   depth: number,
 ): void {
-  if (depth > DEPTH) return;
+  if (depth > DEPTH || region.enabled === false) return;
   const start = base + region.offset;
   const end = start + region.size - 1n;
   const from = start > low ? start : low;
@@ -120,12 +126,40 @@ function fill(ranges: FlatRange[], region: MemoryRegion, start: bigint, from: bi
   }
 }
 
+/** What a flat view is made from: a container that only shows another region whole is as that, one that is empty is nothing. */
+function flatRoot(region: MemoryRegion | null): MemoryRegion | null {
+  let at = region;
+  for (let depth = 0; at !== null && depth < DEPTH; depth++) {
+    const { alias, offset, size, kind } = at;
+    if (alias !== undefined && alias.offset === 0n && offset === 0n && size >= alias.target.size) {
+      at = alias.target;
+      continue;
+    }
+    if (kind !== 'container' || alias !== undefined) return at;
+    const shown = at.children.filter(({ enabled }) => enabled !== false);
+    if (shown.length === 0) return null;
+    if (shown.length > 1 || shown[0].offset !== 0n || shown[0].size < size) return at;
+    at = shown[0];
+  }
+  return at;
+}
+
+/** Address spaces whose flat views are one, with what that is made from; null: nothing. */
+export function flatGroups(spaces: readonly AddressSpace[]): { root: MemoryRegion | null; spaces: AddressSpace[] }[] {
+  const views = new Map<MemoryRegion | null, AddressSpace[]>();
+  for (const space of spaces) {
+    const root = flatRoot(space.root);
+    views.set(root, [...(views.get(root) ?? []), space]);
+  }
+  return [...views].map(([root, shown]) => ({ root, spaces: shown }));
+}
+
 export function flatViews(spaces: readonly AddressSpace[], owners: boolean): string {
   let text = '';
   let number = 0;
-  for (const [root, names] of byRoot(spaces)) {
+  for (const { root, spaces: shown } of flatGroups(spaces)) {
     text += `FlatView #${number++}\n`;
-    for (const name of names) text += ` AS "${name}", root: ${root?.name ?? '(none)'}\n`;
+    for (const space of shown) text += ` AS "${space.name}", root: ${space.root?.name ?? '(none)'}\n`;
     text += ` Root memory region: ${root?.name ?? '(none)'}\n`;
     const ranges = root === null ? [] : flatView(root);
     if (ranges.length === 0) text += '  No rendered FlatView\n';

@@ -52,8 +52,8 @@ export interface MonitorTarget {
   readonly memoryBackends: readonly MemoryBackendInfo[];
   readonly memoryDevices: readonly MemoryDeviceInfo[];
   readonly roms: readonly RomInfo[];
-  /** One line for each interrupt that has come, or an empty list: "info irq". */
-  readonly interrupts: readonly string[];
+  /** Interrupt controllers, with the inputs that have come or that are enabled. */
+  readonly interrupts: readonly InterruptController[];
   /** All virtio devices, the latest first, as QEMU lists them. */
   readonly virtio: readonly VirtioInfo[];
   /** The PCI buses; null on a machine without. */
@@ -77,6 +77,27 @@ export interface MonitorTarget {
   sendBreak(id: string): Promise<void>;
 
   readonly trace: TraceControl;
+}
+
+export interface InterruptController {
+  /** e.g. "riscv.sifive.plic". */
+  readonly name: string;
+  readonly inputs: readonly InterruptInput[];
+}
+
+export interface InterruptInput {
+  readonly number: number;
+  /** How often it has risen since power-on. */
+  readonly count: number;
+  /** A wire; null: it is a message. */
+  readonly level: boolean | null;
+  readonly pending: boolean;
+  readonly claimed: boolean;
+  readonly priority: number | null;
+  /** Who gets it, e.g. "hart 0 S". */
+  readonly enabledFor: readonly string[];
+  /** Who sends it, e.g. "UART", "disk1 vector 2". */
+  readonly from: readonly string[];
 }
 
 export interface MachineInfo {
@@ -285,6 +306,8 @@ export interface MemoryRegion {
   readonly kind: 'i/o' | 'ram' | 'rom' | 'romd' | 'container';
   /** e.g. "owner:{dev id=disk0}"; "" without. */
   readonly owner: string;
+  /** false: as if it were not there. */
+  readonly enabled?: boolean;
   readonly alias?: { readonly target: MemoryRegion; readonly offset: bigint };
   readonly children: readonly MemoryRegion[];
 }

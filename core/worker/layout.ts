@@ -249,7 +249,7 @@ export const DEV_SBI = 0xa000;
 export const DEV_INTX = 0xb000;
 /** APLIC state, 16 KiB (private to core/irqchip/aplic-state.as.ts). */
 export const DEV_APLIC = 0x10000;
-/** IMSIC state, 16 KiB (private to core/irqchip/imsic.as.ts). */
+/** IMSIC state, 32 KiB (private to core/irqchip/imsic.as.ts). */
 export const DEV_IMSIC = 0x14000;
 
 // ---- I/O workers: IOTHREAD_BASE + n * IOTHREAD_STRIDE -----------------------------------------------------------

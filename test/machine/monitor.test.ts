@@ -22,13 +22,21 @@ async function boot(): Promise<{ guest: Running; qmp: TextClient; hmp: TextClien
   const file = join(folder, 'disk.raw');
   writeFileSync(file, '');
   truncateSync(file, 16 * MIB);
+  const other = join(folder, 'other.raw');
+  writeFileSync(other, '');
+  truncateSync(other, MIB);
   const guest = await Running.boot(debian.files, {
     harts: 2,
-    drives: [{ id: 'hd0', file }],
+    aia: 'aplic-imsic',
+    drives: [
+      { id: 'hd0', file },
+      { id: 'hd1', file: other, if: 'none' },
+    ],
     netdevs: [{ type: 'hubport', id: 'net0', hubid: 0 }],
     devices: [
       { driver: 'virtio-balloon-device', id: 'balloon0' },
       { driver: 'virtio-net-device', id: 'nic0', netdev: 'net0' },
+      { driver: 'virtio-blk-pci', id: 'disk1', drive: 'hd1' },
     ],
   });
   const monitor = new Monitor({ target: guest.machine.monitor('debian'), version: { ringside: '0.0.0' } });
@@ -73,7 +81,9 @@ describe('the monitor of a booted guest', () => {
     );
     const path = '/machine/peripheral/hd0';
     const before = (await execute(qmp, 'x-query-virtio-queue-status', { path, queue: 0 })) as Record<string, number>;
-    await shell.ok('dd if=/dev/vda of=/dev/null bs=4k count=64 iflag=direct 2>/dev/null');
+    await shell.ok(
+      'dd if=/dev/$(grep -lx 32768 /sys/block/vd*/size | cut -d/ -f4) of=/dev/null bs=4k count=64 iflag=direct 2>/dev/null',
+    );
     const after = (await execute(qmp, 'x-query-virtio-queue-status', { path, queue: 0 })) as Record<string, number>;
     expect(after['used-idx']).toBeGreaterThanOrEqual(before['used-idx'] + 64);
     expect(after).toMatchObject({ inuse: 0, 'last-avail-idx': after['used-idx'], 'signalled-used-valid': true });
@@ -83,6 +93,24 @@ describe('the monitor of a booted guest', () => {
     // A console's receive queue is full of buffers.
     const waiting = await ask(hmp, 'info virtio-queue-element /machine/peripheral/console0 0');
     expect(waiting).toMatch(/state: {3}available\n[^]*addr 0x[89a-f][0-9a-f]{7} len 4096 \(write\) \[\d+\]\n/);
+
+    // Interrupts and memory of a PCI device.
+    const irq = await ask(hmp, 'info irq');
+    expect(irq).toMatch(/^IRQ statistics for riscv\.aplic:\n(.*\n)* \d: \d+ \(virtio-mmio slot \d, hd0\)\n/);
+    expect(irq).toMatch(/\nIRQ statistics for riscv\.imsic \(hart \d S\):\n(.*\n)*\s*\d+: \d+ \(disk1 vector [01]\)\n/);
+    expect(await ask(hmp, 'info pic')).toMatch(
+      / level [01] pending [01] claimed 0 to hart \d S \(virtio-mmio slot \d, hd0\)/,
+    );
+    const tree = await ask(hmp, 'info mtree -o');
+    expect(tree).toMatch(
+      /\(prio 1, i\/o\): virtio-blk-pci-msix owner:\{dev id=disk1\}\n +0+4[0-9a-f]+-[0-9a-f]{16} \(prio 0, i\/o\): msix-table /,
+    );
+    expect(tree).toContain('(prio 0, i/o): virtio-pci-common-virtio-blk owner:{dev id=disk1}\n');
+    const flat = await ask(hmp, 'info mtree -f');
+    expect(flat).toMatch(
+      / AS "memory", root: system\n AS "cpu-memory-0", root: system\n AS "cpu-memory-1", root: system\n AS "virtio-blk-pci", root: bus master container\n Root memory region: system\n/,
+    );
+    expect(flat).toMatch(/\n  00000004[0-9a-f]{8}-[0-9a-f]{16} \(prio 0, i\/o\): virtio-pci-notify-virtio-blk\n/);
 
     // Registers and memory: the kernel's text is where the page tables say.
     const registers = await ask(hmp, 'info registers -a');

@@ -165,7 +165,24 @@ export class DoubleTarget implements MonitorTarget {
   readonly memoryBackends = [{ id: 'mem1', size: 4194304, share: true }];
   readonly memoryDevices = [{ id: 'pm0', address: 0x1_0000_0000n, size: 4194304n, memdev: '/objects/mem1' }];
   readonly roms = [{ name: 'mrom.reset', address: ROM, size: 0x28, memory: 'rom' as const }];
-  readonly interrupts: string[] = [];
+  readonly interrupts = [
+    {
+      name: 'riscv.sifive.plic',
+      inputs: [
+        {
+          number: 8,
+          count: 12,
+          level: true,
+          pending: false,
+          claimed: true,
+          priority: 1,
+          enabledFor: ['hart 0 S', 'hart 1 S'],
+          from: ['virtio-mmio slot 7', 'disk0'],
+        },
+        { number: 10, count: 0, level: false, pending: false, claimed: false, priority: 0, enabledFor: [], from: [] },
+      ],
+    },
+  ];
   readonly virtio: VirtioInfo[] = [
     {
       path: '/machine/peripheral/disk0',

@@ -154,7 +154,13 @@ describe('commands of HMP', () => {
       'nic0: index=0,type=nic,model=virtio-net-device,macaddr=52:54:00:12:34:56\n \\ net0: index=0,type=user,net=10.0.2.0,restrict=off\n',
     ],
     ['info roms', 'addr=0000000000001000 size=0x000028 mem=rom name="mrom.reset"\n'],
-    ['info irq', ''],
+    ['info irq', 'IRQ statistics for riscv.sifive.plic:\n 8: 12 (virtio-mmio slot 7, disk0)\n'],
+    [
+      'info pic',
+      'riscv.sifive.plic:\n' +
+        '  8: level 1 pending 0 claimed 1 priority 1 to hart 0 S, hart 1 S (virtio-mmio slot 7, disk0)\n' +
+        ' 10: level 0 pending 0 claimed 0 priority 0 disabled\n',
+    ],
     ['info mem', 'No translation or protection\n'],
     ['info pci', 'PCI devices not supported\n'],
     ['info trace-events virtio_no*', 'virtio_notify : state 0\nvirtio_notify_irqfd : state 0\n'],

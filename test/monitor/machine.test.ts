@@ -146,6 +146,42 @@ describe('the network', () => {
   });
 });
 
+describe('memory', () => {
+  it('is shown as a tree: the board, windows of PCI, masters of its buses that are not enabled', async () => {
+    const tree = await hmp('info mtree');
+    expect(tree).toMatch(
+      /^address-space: memory\naddress-space: cpu-memory-0\naddress-space: cpu-memory-1\n {2}0{16}-f{16} \(prio 0, i\/o\): system\n/,
+    );
+    for (const line of [
+      '    0000000002004000-000000000200bfff (prio 0, i/o): riscv.aclint.mtimer\n',
+      '    0000000003000000-000000000300ffff (prio 0, i/o): gpex_ioport_window\n      0000000003000000-000000000300ffff (prio 0, i/o): gpex_ioport\n',
+      '    000000000c000000-000000000c5fffff (prio 0, i/o): riscv.sifive.plic\n',
+      '    0000000030000000-000000003fffffff (prio 0, i/o): alias pcie-ecam @pcie-mmcfg-mmio 0000000000000000-000000000fffffff\n',
+      '    0000000082000000-00000000821fffff (prio 0, ram): mem1\n',
+      'address-space: virtio-blk-pci\n  0000000000000000-ffffffffffffffff (prio 0, i/o): bus master container\n\n',
+      'memory-region: gpex_mmio_window\n  0000000000000000-ffffffffffffffff (prio 0, i/o): gpex_mmio_window\n',
+    ]) {
+      expect(tree).toContain(line);
+    }
+    expect(tree).not.toContain('disabled');
+    expect(await hmp('info mtree -D')).toContain(
+      'alias bus master @system 0000000000000000-ffffffffffffffff [disabled]\n',
+    );
+  });
+
+  it('is shown flat', async () => {
+    const flat = await hmp('info mtree -f');
+    expect(flat).toContain(
+      '  0000000030000000-000000003fffffff (prio 0, i/o): pcie-mmcfg-mmio\n' +
+        '  0000000040000000-000000007fffffff (prio 0, i/o): gpex_mmio_window @0000000040000000\n' +
+        '  0000000080000000-0000000081ffffff (prio 0, ram): riscv_virt_board.ram\n',
+    );
+    expect(flat).toMatch(
+      / AS "gpex-root", root: bus master container\n( AS .*\n)* Root memory region: \(none\)\n {2}No rendered/,
+    );
+  });
+});
+
 describe('what is behind devices', () => {
   it('is shown: disks and their nodes', async () => {
     const nodes = (await qmp('query-named-block-nodes')) as { 'node-name': string; drv: string; file: string }[];

@@ -1,6 +1,7 @@
 /** All commands of QMP: the one table that the dispatcher, the schema and docs/monitor.md go by. */
 import { BACKEND_COMMANDS } from './backends.ts';
 import type { QmpCommand } from './command.ts';
+import { INTERRUPT_COMMANDS } from './interrupts.ts';
 import { INTROSPECTION_COMMANDS } from './introspect.ts';
 import { MACHINE_COMMANDS } from './machine.ts';
 import { NETWORK_COMMANDS } from './network.ts';
@@ -13,6 +14,7 @@ export const QMP_COMMANDS: readonly QmpCommand[] = [
   ...MACHINE_COMMANDS,
   ...QOM_COMMANDS,
   ...BACKEND_COMMANDS,
+  ...INTERRUPT_COMMANDS,
   ...NETWORK_COMMANDS,
   ...PCI_COMMANDS,
   ...VIRTIO_COMMANDS,

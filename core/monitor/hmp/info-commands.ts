@@ -1,5 +1,6 @@
 /** HMP: info about the machine and what is behind its devices. */
 import { blockNodes } from '../commands/backends.ts';
+import { interruptCounts } from '../commands/interrupts.ts';
 import { QEMU_VERSION } from '../commands/machine.ts';
 import { pciBuses, pciClass } from '../commands/pci.ts';
 import { findObject } from '../commands/qom.ts';
@@ -9,6 +10,7 @@ import type {
   BlockInfo,
   BusNode,
   DeviceNode,
+  InterruptController,
   MemoryBackendInfo,
   MemoryDeviceInfo,
   PciDeviceInfo,
@@ -186,6 +188,20 @@ function memoryDeviceText({ id, address, size, memdev }: MemoryDeviceInfo): stri
   );
 }
 
+function controllerText({ name, inputs }: InterruptController): string {
+  const rows = inputs.map(({ number, level, pending, claimed, priority, enabledFor, from }) => {
+    const words = [
+      ...(level === null ? [] : [`level ${Number(level)}`]),
+      `pending ${Number(pending)}`,
+      ...(level === null ? [] : [`claimed ${Number(claimed)}`]),
+      ...(priority === null ? [] : [`priority ${priority}`]),
+    ];
+    const to = enabledFor.length === 0 ? 'disabled' : `to ${enabledFor.join(', ')}`;
+    return `${String(number).padStart(3)}: ${words.join(' ')} ${to}${from.length === 0 ? '' : ` (${from.join(', ')})`}\n`;
+  });
+  return `${name}:\n${rows.join('')}`;
+}
+
 export const INFO_COMMANDS: readonly HmpCommand[] = [
   {
     names: ['block'],
@@ -219,9 +235,8 @@ export const INFO_COMMANDS: readonly HmpCommand[] = [
       )
       .join(''),
   ),
-  info('irq', 'show the interrupts statistics (if available)', ({ target }) =>
-    target.interrupts.map((line) => `${line}\n`).join(''),
-  ),
+  info('irq', 'show the interrupts statistics (if available)', ({ target }) => interruptCounts(target)),
+  info('pic', 'show PIC state', ({ target }) => target.interrupts.map(controllerText).join('')),
   info('kvm', 'show KVM information', () => 'kvm support: not compiled\n'),
   info('memdev', 'show memory backends', ({ target }) => target.memoryBackends.map(memoryBackendText).join('')),
   info('memory-devices', 'show memory devices', ({ target }) => target.memoryDevices.map(memoryDeviceText).join('')),
@@ -235,9 +250,10 @@ export const INFO_COMMANDS: readonly HmpCommand[] = [
     args: [flag('flatview', 'f'), flag('dispatch_tree', 'd'), flag('owner', 'o'), flag('disabled', 'D')],
     params: '[-f][-d][-o][-D]',
     help: 'show memory tree (-f: dump flat view for address spaces;-d: dump dispatch tree, valid with -f only);-o: dump region owners/parents;-D: dump disabled regions',
-    run({ target, print }, { flatview, owner }) {
-      const show = flatview === true ? flatViews : memoryTree;
-      print(show(target.addressSpaces, owner === true));
+    run({ target, print }, { flatview, owner, disabled }) {
+      const owners = owner === true;
+      if (flatview === true) print(flatViews(target.addressSpaces, owners));
+      else print(memoryTree(target.addressSpaces, { owners, disabled: disabled === true }));
     },
   },
   info('name', 'show the current VM name', ({ target }) => (target.name === null ? '' : `${target.name}\n`)),
