@@ -40,7 +40,7 @@ export const BOARD_TYPES: readonly TypeInfo[] = [
 /** Makes them. `add` brings up a device that hangs in the tree. */
 export async function buildBoard(
   tree: ObjectTree,
-  { harts, aia, mmio, pci }: { harts: number; aia: AiaKind; mmio: VirtioMmioBus; pci: VirtioPciSlots },
+  { harts, aia = 'none', mmio, pci }: { harts: number; aia?: AiaKind; mmio: VirtioMmioBus; pci: VirtioPciSlots },
   add: (device: QomObject) => Promise<void>,
 ): Promise<void> {
   const { types } = tree;

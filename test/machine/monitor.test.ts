@@ -110,7 +110,7 @@ describe('the monitor of a booted guest', () => {
     expect(flat).toMatch(
       / AS "memory", root: system\n AS "cpu-memory-0", root: system\n AS "cpu-memory-1", root: system\n AS "virtio-blk-pci", root: bus master container\n Root memory region: system\n/,
     );
-    expect(flat).toMatch(/\n  00000004[0-9a-f]{8}-[0-9a-f]{16} \(prio 0, i\/o\): virtio-pci-notify-virtio-blk\n/);
+    expect(flat).toMatch(/\n {2}00000004[0-9a-f]{8}-[0-9a-f]{16} \(prio 0, i\/o\): virtio-pci-notify-virtio-blk\n/);
 
     // Registers and memory: the kernel's text is where the page tables say.
     const registers = await ask(hmp, 'info registers -a');
