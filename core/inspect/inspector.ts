@@ -1,5 +1,7 @@
 /** What a machine shows of its queues to those who look inside, and what it lets them do there. Control thread. */
 import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../api/inspect.ts';
+import { MAX_ROWS } from '../api/queue-view.ts';
+import type { QueueView } from '../api/queue-view.ts';
 import { RingsideError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ObjectTree } from '../qom/tree.ts';
@@ -8,6 +10,7 @@ import { virtioInstance } from '../virtio/proxy.ts';
 import type { ConfiguredQueue } from '../virtio/queue/configured-queue.ts';
 import type { VirtioTransport } from '../virtio/transport/transport.ts';
 import { QueueFeed } from './queue-feed.ts';
+import { viewQueue } from './queue-view.ts';
 
 /** Batches a second of a watched queue, at most. */
 const BATCHES_PER_SECOND = 30;
@@ -109,6 +112,37 @@ export class MachineInspector {
   async control(device: string, queue: number, command: QueueCommand): Promise<QueueControl> {
     const { transport } = this.#find(device, queue);
     return transport.controlQueue(queue, command);
+  }
+
+  /**
+   * A queue as it stands now.
+   *
+   * @param from first row shown; at most MAX_ROWS are
+   * @throws RingsideError 'not-found'; 'bad-state' when the driver has not set it up, or nothing serves it
+   */
+  async view(device: string, queue: number, from: number, count: number): Promise<QueueView> {
+    const { transport, spec } = this.#find(device, queue);
+    const control = await transport.controlQueue(queue, { op: 'state' });
+    return viewQueue({
+      device,
+      decoder: queueDecoder(transport.device.type, spec.name),
+      control: control.active ? control : null,
+      from,
+      count: Math.min(count, MAX_ROWS),
+      look: () => transport.inspection(queue),
+    });
+  }
+
+  /**
+   * Bytes of guest RAM, as they are now.
+   *
+   * @throws RingsideError 'bad-option' when they are not all in RAM
+   */
+  bytes(address: bigint, length: number): Uint8Array {
+    if (!this.#memory.contains(Number(address), length)) {
+      throw new RingsideError('bad-option', `[0x${address.toString(16)}, +${length}) is not in guest RAM.`);
+    }
+    return this.#memory.read(Number(address), length);
   }
 
   /** What the device says of the queue. @throws RingsideError 'not-found' */

@@ -91,6 +91,23 @@ export const PLAIN_QUEUE: QueueDecoder = {
   refuse: () => 0,
 };
 
+/** Names of the constants of a module that begin with a prefix, e.g. P9_T. */
+export function codesOf(module: object, prefix: string): NamedCode[] {
+  return Object.entries(module)
+    .filter((entry): entry is [string, number] => entry[0].startsWith(prefix) && typeof entry[1] === 'number')
+    .map(([name, code]) => ({ name, code }));
+}
+
+/** A little-endian number of a message; 0 when it is not there. */
+export function peek(source: ByteSource, offset: number, size: 1 | 2 | 4): number {
+  scratch.fill(0);
+  if (offset < 0 || source.copyOut(offset, scratch, size) < size) return 0;
+  return scratchData.getUint32(0, true);
+}
+
+const scratch = new Uint8Array(4);
+const scratchData = new DataView(scratch.buffer);
+
 /** The name of a code, with the number behind it; the number alone when it has none. */
 export function codeName(codes: readonly NamedCode[], code: number): string {
   const name = codes.find((candidate) => candidate.code === code)?.name;

@@ -175,6 +175,8 @@ export async function createApp(options: AppOptions): Promise<App> {
     },
 
     'inspect.watch': (params, session) => inspect.watch(params, session),
+    'inspect.queue': (params) => inspect.queue(params),
+    'inspect.bytes': (params) => inspect.bytes(params),
     'inspect.control': (params) => inspect.control(params),
 
     'guests.list': async () => ({ guests: await guests.list() }),

@@ -42,6 +42,14 @@ export class InspectService {
   control({ id, device, queue, command }: Params<'inspect.control'>): Promise<Result<'inspect.control'>> {
     return this.#inspector(id).control(device, queue, command);
   }
+
+  queue({ id, device, queue, from, count }: Params<'inspect.queue'>): Promise<Result<'inspect.queue'>> {
+    return this.#inspector(id).view(device, queue, from, count);
+  }
+
+  bytes({ id, address, length }: Params<'inspect.bytes'>): Result<'inspect.bytes'> {
+    return { bytes: Buffer.from(this.#inspector(id).bytes(BigInt(address), length)).toString('hex') };
+  }
 }
 
 /** One stream. */

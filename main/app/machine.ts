@@ -4,6 +4,7 @@
  */
 import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../core/api/inspect.ts';
 import type { MachineConfig, MachineExit, MachineSnapshot, MachineState } from '../../core/api/machine.ts';
+import type { QueueView } from '../../core/api/queue-view.ts';
 import type { MachineView, ObjectView, RegistersView } from '../../core/api/machine-view.ts';
 
 /** One end of a character device. */
@@ -24,6 +25,8 @@ export interface MachineInspection {
     listener: { batch(batch: QueueBatch): void; ended(): void },
   ): Promise<{ readonly profile: QueueProfile; readonly epoch: number; close(): void }>;
   control(device: string, queue: number, command: QueueCommand): Promise<QueueControl>;
+  view(device: string, queue: number, from: number, count: number): Promise<QueueView>;
+  bytes(address: bigint, length: number): Uint8Array;
 }
 
 export interface RunningMachine {

@@ -226,5 +226,6 @@ export * from './contract/actions.ts';
 export * from './contract/schemas.ts';
 export * from '../../core/api/inspect.ts';
 export * from '../../core/api/latency.ts';
+export * from '../../core/api/queue-view.ts';
 export * from '../../core/api/machine.ts';
 export * from '../../core/api/machine-view.ts';

@@ -340,15 +340,20 @@ export abstract class VirtioTransport implements DeviceHost {
    * @throws RingsideError 'bad-state' when the queue cannot be looked at
    */
   async inspectSlot(index: number, slot: number | null): Promise<RingElement> {
-    return inspectSlot(await this.#inspected(index), slot);
+    return inspectSlot(await this.inspection(index), slot);
   }
 
   /** All live chains of a queue's ring: what the device has, oldest first, then what it takes next. As inspectSlot(). */
   async inspectQueue(index: number): Promise<RingElement[]> {
-    return inspectQueue(await this.#inspected(index));
+    return inspectQueue(await this.inspection(index));
   }
 
-  async #inspected(index: number): Promise<InspectOptions> {
+  /**
+   * A queue's ring, for who looks at it as a whole: where it is, and what the device has of it now.
+   *
+   * @throws RingsideError 'bad-state' when the queue cannot be looked at
+   */
+  async inspection(index: number): Promise<InspectOptions> {
     const { memory, server } = this.options;
     const queue = this.queues[index] as ConfiguredQueue | undefined;
     const running = queue?.running ? await server.held(this.slot, index) : null;

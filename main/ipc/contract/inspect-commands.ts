@@ -1,6 +1,7 @@
 /** The inspector's commands: a part of `commands` in ../contract.ts. */
 import { z } from 'zod';
 import { queueCommand, queueControl, queueProfile } from '../../../core/api/inspect.ts';
+import { MAX_BYTES, MAX_ROWS, queueView } from '../../../core/api/queue-view.ts';
 import { vmId } from './schemas.ts';
 
 const deviceId = z.string().min(1).max(200);
@@ -25,5 +26,24 @@ export const inspectCommands = {
   'inspect.control': {
     params: z.strictObject({ ...oneQueue.shape, command: queueCommand }),
     result: queueControl,
+  },
+  /** A queue as it stands now: rows [from, from + count) of its rings, its live chains decoded, what is set on it. */
+  'inspect.queue': {
+    params: z.strictObject({
+      ...oneQueue.shape,
+      from: z.number().int().min(0).max(32767).default(0),
+      count: z.number().int().min(0).max(MAX_ROWS).default(256),
+    }),
+    result: queueView,
+  },
+  /** Bytes of guest RAM, as hex digits: a buffer, or an indirect table. */
+  'inspect.bytes': {
+    params: z.strictObject({
+      id: vmId,
+      /** Guest physical, 0x hex. */
+      address: z.string().regex(/^0x[0-9a-f]{1,16}$/, '0x and up to 16 hex digits'),
+      length: z.number().int().min(1).max(MAX_BYTES),
+    }),
+    result: z.object({ bytes: z.string() }),
   },
 } as const;

@@ -1,5 +1,6 @@
 /** The inspector of a machine that is a script: a test says what is seen, and controls are kept as a real queue's gate has them. */
 import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../../core/api/inspect.ts';
+import type { QueueView } from '../../../core/api/queue-view.ts';
 import { RingsideError } from '../../../core/errors.ts';
 import { QueueGate } from '../../../core/inspect/queue-gate.ts';
 import { queueDecoder } from '../../../core/virtio/decoders.ts';
@@ -33,6 +34,21 @@ export class FakeInspection implements MachineInspection {
     this.#gates.set(key, gate);
     gate.obey(command);
     return gate.state;
+  }
+
+  /** What view() gives; the page's own tests say what it is. */
+  queueView: QueueView | null = null;
+
+  async view(device: string, queue: number): Promise<QueueView> {
+    this.#profile(device, queue);
+    if (this.queueView === null)
+      throw new RingsideError('bad-state', `Queue ${queue} of ${device} has not been set up by the driver.`);
+    return { ...this.queueView, device, queue };
+  }
+
+  /** RAM in which each byte is the lowest of its address. */
+  bytes(address: bigint, length: number): Uint8Array {
+    return Uint8Array.from({ length }, (_, i) => Number(address & 0xffn) + i);
   }
 
   /** How many watch a queue. */
