@@ -1,5 +1,6 @@
 /** What a machine shows of its queues to those who look inside, and what it lets them do there. Control thread. */
 import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../api/inspect.ts';
+import type { LintFinding } from '../api/lint.ts';
 import { MAX_ROWS } from '../api/queue-view.ts';
 import type { QueueView } from '../api/queue-view.ts';
 import { RingsideError } from '../errors.ts';
@@ -7,7 +8,6 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ObjectTree } from '../qom/tree.ts';
 import { queueDecoder } from '../virtio/decoders.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
-import type { ConfiguredQueue } from '../virtio/queue/configured-queue.ts';
 import type { VirtioTransport } from '../virtio/transport/transport.ts';
 import { QueueFeed } from './queue-feed.ts';
 import { viewQueue } from './queue-view.ts';
@@ -55,7 +55,7 @@ export class MachineInspector {
    * @throws RingsideError 'not-found'; 'bad-state' when nothing serves the device any more
    */
   async watch(device: string, queue: number, listener: WatchListener): Promise<QueueWatchHandle> {
-    const { transport, spec } = this.#find(device, queue);
+    const { transport } = this.#find(device, queue);
     const key = `${queue} ${device}`;
     let opening = this.#shared.get(key);
     if (opening === undefined) {
@@ -68,7 +68,7 @@ export class MachineInspector {
     shared.listeners.add(listener);
     this.#timer ??= setInterval(() => void this.poll(), 1000 / BATCHES_PER_SECOND);
     return {
-      profile: profileOf(transport, spec),
+      profile: profileOf(transport, queue),
       epoch: shared.feed.epoch,
       close: () => {
         if (!shared.listeners.delete(listener) || shared.listeners.size > 0) return;
@@ -121,16 +121,26 @@ export class MachineInspector {
    * @throws RingsideError 'not-found'; 'bad-state' when the driver has not set it up, or nothing serves it
    */
   async view(device: string, queue: number, from: number, count: number): Promise<QueueView> {
-    const { transport, spec } = this.#find(device, queue);
+    const { transport } = this.#find(device, queue);
     const control = await transport.controlQueue(queue, { op: 'state' });
     return viewQueue({
       device,
-      decoder: queueDecoder(transport.device.type, spec.name),
+      name: transport.queueName(queue),
+      decoder: queueDecoder(transport.device.type, transport.queueName(queue)),
       control: control.active ? control : null,
       from,
       count: Math.min(count, MAX_ROWS),
       look: () => transport.inspection(queue),
     });
+  }
+
+  /**
+   * What the driver of a device was found to do; `clear`: and forgets it.
+   *
+   * @throws RingsideError 'not-found'
+   */
+  async findings(device: string, clear: boolean): Promise<LintFinding[]> {
+    return this.#find(device, 0).transport.findings(clear);
   }
 
   /**
@@ -147,8 +157,8 @@ export class MachineInspector {
 
   /** What the device says of the queue. @throws RingsideError 'not-found' */
   profile(device: string, queue: number): QueueProfile {
-    const { transport, spec } = this.#find(device, queue);
-    return profileOf(transport, spec);
+    const { transport } = this.#find(device, queue);
+    return profileOf(transport, queue);
   }
 
   /** The machine ends. */
@@ -171,18 +181,19 @@ export class MachineInspector {
     }
   }
 
-  #find(device: string, queue: number): { transport: VirtioTransport; spec: ConfiguredQueue } {
+  #find(device: string, queue: number): { transport: VirtioTransport } {
     for (const transport of this.#transports()) {
       if (transport.device.id !== device) continue;
-      const spec = transport.queues[queue] as ConfiguredQueue | undefined;
-      if (!spec) throw new RingsideError('not-found', `the device "${device}" has no queue ${queue}.`);
-      return { transport, spec };
+      if (queue >= transport.queues.length) {
+        throw new RingsideError('not-found', `the device "${device}" has no queue ${queue}.`);
+      }
+      return { transport };
     }
     throw new RingsideError('not-found', `there is no virtio device "${device}".`);
   }
 }
 
-function profileOf({ device }: VirtioTransport, { name }: ConfiguredQueue): QueueProfile {
-  const { purpose, types, statuses, detail } = queueDecoder(device.type, name);
+function profileOf(transport: VirtioTransport, queue: number): QueueProfile {
+  const { purpose, types, statuses, detail } = queueDecoder(transport.device.type, transport.queueName(queue));
   return { purpose, types: [...types], statuses: [...statuses], detail };
 }

@@ -43,6 +43,8 @@ import {
 
 export interface ViewOptions {
   readonly device: string;
+  /** Of the queue. */
+  readonly name: string;
   readonly decoder: QueueDecoder;
   readonly control: QueueControl | null;
   /** Rows shown. */
@@ -209,7 +211,7 @@ class View {
     return {
       device: this.#o.device,
       queue: queue.index,
-      name: queue.name,
+      name: this.#o.name,
       format: packed ? 'packed' : 'split',
       size: queue.size,
       indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),

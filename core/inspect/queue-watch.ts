@@ -22,6 +22,7 @@ import {
   INTERRUPT_SUPPRESSED,
 } from './event-ring.ts';
 import { QueueGate } from './queue-gate.ts';
+import type { QueueLinter } from './queue-linter.ts';
 
 const INJECTED_ERROR = 1;
 const INJECTED_DELAY = 2;
@@ -34,7 +35,8 @@ export interface ObservationSpec {
 }
 
 export class QueueWatch implements QueueHook {
-  readonly #decoder: QueueDecoder;
+  #decoder: QueueDecoder;
+  readonly #linter: QueueLinter;
   readonly #ownClock = eventClock(0);
   #queue: HookedQueue | null = null;
   #writer: EventWriter | null = null;
@@ -43,8 +45,10 @@ export class QueueWatch implements QueueHook {
   /** When the device saw what it takes now, ns of #ownClock. */
   #seen = 0;
 
-  constructor(decoder: QueueDecoder) {
+  /** @param linter looks on while there is a ring */
+  constructor(decoder: QueueDecoder, linter: QueueLinter) {
     this.#decoder = decoder;
+    this.#linter = linter;
   }
 
   // ---- what the control thread wants ---------------------------------------------------------------------------------
@@ -69,8 +73,9 @@ export class QueueWatch implements QueueHook {
   // ---- the life of the queue -----------------------------------------------------------------------------------------
 
   /** The queue runs from now on. */
-  started(queue: HookedQueue, position: number): void {
+  started(queue: HookedQueue, position: number, decoder: QueueDecoder): void {
     this.#queue = queue;
+    this.#decoder = decoder;
     this.#writer?.record(EVENT_STARTED, 0, 0, position, 0);
   }
 
@@ -109,6 +114,7 @@ export class QueueWatch implements QueueHook {
     if (gate === null) {
       const chain = queue.take();
       if (chain !== null) this.#popped(chain);
+      else if (this.#writer !== null) this.#linter.empty();
       return chain;
     }
     for (;;) {
@@ -118,7 +124,10 @@ export class QueueWatch implements QueueHook {
         this.#decoder.summarize(chain.readable, chain.writable, this.#summary);
       } else {
         chain = queue.take();
-        if (chain === null) return null;
+        if (chain === null) {
+          if (this.#writer !== null) this.#linter.empty();
+          return null;
+        }
         this.#popped(chain);
         if (this.#writer === null) this.#decoder.summarize(chain.readable, chain.writable, this.#summary);
         if (gate.stopsAt(chain, this.#summary, lengthOf(chain))) {
@@ -143,6 +152,7 @@ export class QueueWatch implements QueueHook {
     if (writer === null) return;
     const summary = this.#summary;
     this.#decoder.summarize(chain.readable, chain.writable, summary);
+    this.#linter.chain(chain);
     writer.record(EVENT_POPPED, summary.type, chain.head, chain.position, lengthOf(chain), summary.detail);
   }
 
@@ -172,7 +182,9 @@ export class QueueWatch implements QueueHook {
 
   available(position: number, entries: number): void {
     if (this.#gate !== null) this.#seen = this.#ownClock();
-    this.#writer?.record(EVENT_AVAILABLE, 0, 0, position, entries);
+    if (this.#writer === null) return;
+    this.#linter.available(entries);
+    this.#writer.record(EVENT_AVAILABLE, 0, 0, position, entries);
   }
 
   published(count: number, wanted: boolean): boolean {
@@ -183,7 +195,9 @@ export class QueueWatch implements QueueHook {
   }
 
   notified(count: number): void {
-    this.#writer?.record(EVENT_NOTIFIED, 0, 0, 0, count);
+    if (this.#writer === null) return;
+    this.#linter.notified(count);
+    this.#writer.record(EVENT_NOTIFIED, 0, 0, 0, count);
   }
 
   failed(code: number): void {

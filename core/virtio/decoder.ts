@@ -3,6 +3,7 @@
  * core/virtio/decoders.ts lists them. I/O workers use the short form while a queue is watched; the control thread shows all
  * of it. Nothing here judges a driver: what cannot be read is simply not there.
  */
+import type { WatchedRule } from './lint/rules.ts';
 
 /** Buffers of a chain in one direction, as one run of bytes. Segments are. */
 export interface ByteSource {
@@ -70,6 +71,8 @@ export interface QueueDecoder {
    * @returns the used length
    */
   refuse(readable: ByteSource, writable: ByteSink, status: number): number;
+  /** Looks for what a driver must not do, but the device puts up with. */
+  lint?(readable: ByteSource, writable: ByteSource, found: (rule: WatchedRule, detail: () => string) => void): void;
 }
 
 /** @param queue its name in the device's list of queues */

@@ -1,6 +1,7 @@
 /** One device on an I/O worker: its running queues, its doorbells, its back end. */
 import type { QueueCommand, QueueControl } from '../api/inspect.ts';
 import type { Host } from '../host/host.ts';
+import { QueueLinter } from '../inspect/queue-linter.ts';
 import { QueueWatch } from '../inspect/queue-watch.ts';
 import type { ObservationSpec } from '../inspect/queue-watch.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
@@ -8,6 +9,7 @@ import type { QueueId } from '../virtio/backend/queue-server.ts';
 import type { BackendContext, VirtioBackend } from '../virtio/backend/backend.ts';
 import type { HeldBuffers } from '../virtio/backend/queue-server.ts';
 import { queueDecoder } from '../virtio/decoders.ts';
+import type { RuleCount } from '../virtio/lint/findings.ts';
 import { createRunningQueue } from '../virtio/queue/create-queue.ts';
 import { QueueFault } from '../virtio/queue/queue-fault.ts';
 import type { RunningQueue, RunningQueueConfig } from '../virtio/queue/running-queue.ts';
@@ -32,6 +34,7 @@ export interface DeviceRunnerOptions {
 
 interface Served {
   readonly queue: RunningQueue;
+  readonly config: RunningQueueConfig;
   /** The doorbell word as last seen. */
   doorbell: number;
   /** To be served whatever the doorbell says. */
@@ -49,6 +52,8 @@ export class DeviceRunner {
   #served: Served[] = [];
   /** Queues that somebody watches, by index, whether they run or not. */
   readonly #watches = new Map<number, QueueWatch>();
+  /** What was found while somebody watched, by queue. */
+  readonly #linters = new Map<number, QueueLinter>();
 
   constructor(options: DeviceRunnerOptions) {
     const { memory, slot, interrupt, sink, host, waitBlock, send } = options;
@@ -74,7 +79,7 @@ export class DeviceRunner {
       const interrupt = () => this.#interrupt.usedBuffer(config.index);
       const queue = createRunningQueue({ memory, slot, config, interrupt });
       // Due: buffers may be available that were rung for before.
-      const served: Served = { queue, doorbell: config.doorbell, due: true, watch: null };
+      const served: Served = { queue, config, doorbell: config.doorbell, due: true, watch: null };
       this.#served.push(served);
       const watch = this.#watches.get(config.index);
       if (watch) this.#attach(served, watch);
@@ -111,9 +116,18 @@ export class DeviceRunner {
     return this.#watch(queue, (watch) => watch.control(command));
   }
 
+  /** What drivers of the device have been found to do while somebody watched, and forgets it. */
+  findings(clear: boolean): RuleCount[] {
+    const counts = [...this.#linters.values()].flatMap((linter) => linter.counts);
+    if (clear) for (const linter of this.#linters.values()) linter.clear();
+    return counts;
+  }
+
   #watch<T>({ index, name }: QueueId, change: (watch: QueueWatch) => T): T {
     const served = this.#served.find(({ queue }) => queue.index === index);
-    const watch = this.#watches.get(index) ?? new QueueWatch(queueDecoder(this.#options.type, name));
+    const linter = this.#linters.get(index) ?? new QueueLinter();
+    this.#linters.set(index, linter);
+    const watch = this.#watches.get(index) ?? new QueueWatch(queueDecoder(this.#options.type, name), linter);
     this.#watches.set(index, watch);
     if (served && served.watch === null) this.#attach(served, watch);
     const result = change(watch);
@@ -130,7 +144,11 @@ export class DeviceRunner {
   #attach(served: Served, watch: QueueWatch): void {
     served.watch = watch;
     served.queue.watch(watch);
-    watch.started(served.queue, served.queue.position.availIdx);
+    const { queue, config } = served;
+    // What a queue is for may depend on the features.
+    const decoder = queueDecoder(this.#options.type, config.name ?? '');
+    this.#linters.get(queue.index)?.started(this.#options.memory, config, decoder);
+    watch.started(queue, queue.position.availIdx, decoder);
   }
 
   #detachIdle(served: Served): void {

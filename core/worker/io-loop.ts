@@ -110,6 +110,8 @@ export class IoLoop {
         return this.#device(request.slot).observe(request.queue, request.spec);
       case 'control':
         return this.#device(request.slot).control(request.queue, request.command);
+      case 'findings':
+        return this.#device(request.slot).findings(request.clear);
       case 'configure':
         return this.#device(request.slot).configure(request.change);
       case 'quiesce':

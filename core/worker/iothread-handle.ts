@@ -10,6 +10,7 @@ import type { ObservationSpec } from '../inspect/queue-watch.ts';
 import type { GuestMemoryHandle } from '../memory/guest-memory.ts';
 import type { HeldBuffers, QueueId, QueueServer, QueueServerListener } from '../virtio/backend/queue-server.ts';
 import type { BackendInit } from '../virtio/device.ts';
+import type { RuleCount } from '../virtio/lint/findings.ts';
 import type { RunningQueueConfig } from '../virtio/queue/running-queue.ts';
 import type { InterruptSpec } from '../virtio/transport/interrupt.ts';
 import type { DeactivateReply, IoThreadData, IoThreadMessage, IoThreadRequest } from './iothread-messages.ts';
@@ -115,6 +116,10 @@ export class IoThreadHandle implements QueueServer {
 
   async control(slot: number, queue: QueueId, command: QueueCommand): Promise<QueueControl> {
     return (await this.#request({ op: 'control', slot, queue, command })) as QueueControl;
+  }
+
+  async findings(slot: number, clear: boolean): Promise<RuleCount[]> {
+    return (await this.#request({ op: 'findings', slot, clear })) as RuleCount[];
   }
 
   async configure(slot: number, change: unknown): Promise<void> {

@@ -36,6 +36,7 @@ export type IoThreadRequest =
   | { op: 'held'; slot: number; queue: number }
   | { op: 'observe'; slot: number; queue: QueueId; spec: ObservationSpec | null }
   | { op: 'control'; slot: number; queue: QueueId; command: QueueCommand }
+  | { op: 'findings'; slot: number; clear: boolean }
   | { op: 'configure'; slot: number; change: unknown }
   /** Nothing of guest RAM is touched from the reply on, until 'resume'. */
   | { op: 'quiesce' }

@@ -176,6 +176,8 @@ export async function createApp(options: AppOptions): Promise<App> {
 
     'inspect.watch': (params, session) => inspect.watch(params, session),
     'inspect.queue': (params) => inspect.queue(params),
+    'inspect.findings': (params) => inspect.findings(params),
+    'inspect.rules': () => inspect.rules(),
     'inspect.bytes': (params) => inspect.bytes(params),
     'inspect.control': (params) => inspect.control(params),
 

@@ -1,6 +1,7 @@
 /** Queues that clients watch: batches of a machine's inspector to byte streams, no faster than each takes them. */
 import type { QueueBatch } from '../../core/api/inspect.ts';
 import { RingsideError } from '../../core/errors.ts';
+import { LINT_RULES } from '../../core/virtio/lint/rules.ts';
 import type { BytePort, Params, Result } from '../ipc/contract.ts';
 import { encodeBatch, MAX_UNACKNOWLEDGED } from '../ipc/contract/inspect-frames.ts';
 import type { Session } from '../ipc/dispatcher.ts';
@@ -45,6 +46,14 @@ export class InspectService {
 
   queue({ id, device, queue, from, count }: Params<'inspect.queue'>): Promise<Result<'inspect.queue'>> {
     return this.#inspector(id).view(device, queue, from, count);
+  }
+
+  async findings({ id, device, clear }: Params<'inspect.findings'>): Promise<Result<'inspect.findings'>> {
+    return { findings: await this.#inspector(id).findings(device, clear) };
+  }
+
+  rules(): Result<'inspect.rules'> {
+    return { rules: [...LINT_RULES] };
   }
 
   bytes({ id, address, length }: Params<'inspect.bytes'>): Result<'inspect.bytes'> {

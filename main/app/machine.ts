@@ -3,6 +3,7 @@
  * emulator is known here.
  */
 import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../core/api/inspect.ts';
+import type { LintFinding } from '../../core/api/lint.ts';
 import type { MachineConfig, MachineExit, MachineSnapshot, MachineState } from '../../core/api/machine.ts';
 import type { QueueView } from '../../core/api/queue-view.ts';
 import type { MachineView, ObjectView, RegistersView } from '../../core/api/machine-view.ts';
@@ -26,6 +27,7 @@ export interface MachineInspection {
   ): Promise<{ readonly profile: QueueProfile; readonly epoch: number; close(): void }>;
   control(device: string, queue: number, command: QueueCommand): Promise<QueueControl>;
   view(device: string, queue: number, from: number, count: number): Promise<QueueView>;
+  findings(device: string, clear: boolean): Promise<LintFinding[]>;
   bytes(address: bigint, length: number): Uint8Array;
 }
 

@@ -226,6 +226,7 @@ export * from './contract/actions.ts';
 export * from './contract/schemas.ts';
 export * from '../../core/api/inspect.ts';
 export * from '../../core/api/latency.ts';
+export * from '../../core/api/lint.ts';
 export * from '../../core/api/queue-view.ts';
 export * from '../../core/api/machine.ts';
 export * from '../../core/api/machine-view.ts';

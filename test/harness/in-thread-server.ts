@@ -6,6 +6,7 @@ import type { HostSpec } from '../../core/host/host.ts';
 import type { GuestMemory } from '../../core/memory/guest-memory.ts';
 import type { HeldBuffers, QueueId, QueueServer, QueueServerListener } from '../../core/virtio/backend/queue-server.ts';
 import type { BackendInit } from '../../core/virtio/device.ts';
+import type { RuleCount } from '../../core/virtio/lint/findings.ts';
 import type { RunningQueueConfig } from '../../core/virtio/queue/running-queue.ts';
 import type { InterruptSink, InterruptSpec } from '../../core/virtio/transport/interrupt.ts';
 import { DeviceRunner } from '../../core/worker/device-runner.ts';
@@ -80,6 +81,10 @@ export class InThreadServer implements QueueServer {
 
   async control(slot: number, queue: QueueId, command: QueueCommand): Promise<QueueControl> {
     return Promise.resolve(this.#runners.get(slot)!.control(queue, command));
+  }
+
+  async findings(slot: number, clear: boolean): Promise<RuleCount[]> {
+    return Promise.resolve(this.#runners.get(slot)!.findings(clear));
   }
 
   async configure(slot: number, change: unknown): Promise<void> {

@@ -29,7 +29,9 @@ async function setUp(packed: boolean) {
     const look = () => transport.inspection(0);
     const decoder = queueDecoder('virtio-blk', 'requestq');
     // As it goes over the wire.
-    return queueView.parse(await viewQueue({ device: 'drive0', decoder, control: null, from, count, look }));
+    return queueView.parse(
+      await viewQueue({ device: 'drive0', name: 'requestq', decoder, control: null, from, count, look }),
+    );
   };
   const offer = (type: number, sector: number, indirect: boolean) => {
     const out = new Uint8Array(type === VIRTIO_BLK_T_OUT ? 512 : 0).fill(0x41);
@@ -143,7 +145,15 @@ describe.each([
       return transport.inspection(0);
     };
     const decoder = queueDecoder('virtio-blk', 'requestq');
-    const seen = await viewQueue({ device: 'drive0', decoder, control: null, from: 0, count: 16, look });
+    const seen = await viewQueue({
+      device: 'drive0',
+      name: 'requestq',
+      decoder,
+      control: null,
+      from: 0,
+      count: 16,
+      look,
+    });
     expect(seen.moved).toBe(2);
     expect(seen.chains.map(({ state, detail }) => [state, detail])).toEqual([['available', 3]]);
     expect(states(seen.descriptors).filter((state) => state === 'available')).toHaveLength(1);

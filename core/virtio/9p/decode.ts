@@ -64,6 +64,10 @@ export const P9_QUEUE: QueueDecoder = {
     if (answer === p9.P9_TREAD + 1) reply.bytes('data', p9.P9_RREAD_BYTES, peek(writable, BODY, 4));
     return fields;
   },
+  lint(readable, _writable, found) {
+    const size = peek(readable, 0, 4);
+    if (size !== readable.length) found('9p-length', () => `size ${size} of ${readable.length} bytes`);
+  },
   refuse(readable, writable, status) {
     const reply = new Uint8Array(RLERROR_BYTES);
     const data = new DataView(reply.buffer);

@@ -5,6 +5,7 @@
 import type { QueueCommand, QueueControl } from '../../api/inspect.ts';
 import type { ObservationSpec } from '../../inspect/queue-watch.ts';
 import type { BackendInit } from '../device.ts';
+import type { RuleCount } from '../lint/findings.ts';
 import type { QueueFaultKind } from '../queue/queue-fault.ts';
 import type { HeldChain, QueuePosition, RunningQueueConfig } from '../queue/running-queue.ts';
 import type { InterruptSpec } from '../transport/interrupt.ts';
@@ -51,6 +52,8 @@ export interface QueueServer {
   observe(slot: number, queue: QueueId, spec: ObservationSpec | null): Promise<void>;
   /** Stops, steps or disturbs the queue; what is set stays until it is cleared, whether the queue runs or not. */
   control(slot: number, queue: QueueId, command: QueueCommand): Promise<QueueControl>;
+  /** What the device's driver was found to do while somebody watched; `clear`: and forgets it. */
+  findings(slot: number, clear: boolean): Promise<RuleCount[]>;
   /** Makes it look at its doorbells and byte rings. */
   wake(): void;
 }

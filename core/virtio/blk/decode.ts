@@ -91,6 +91,18 @@ export const BLK_QUEUE: QueueDecoder = {
     return fields;
   },
 
+  lint(readable, writable, found) {
+    if (readable.copyOut(0, scratch) < VIRTIO_BLK_HEADER_SIZE) return;
+    const type = words[0] & ~VIRTIO_BLK_T_BARRIER;
+    const sector = words[2] + words[3] * 2 ** 32;
+    if (type === VIRTIO_BLK_T_FLUSH && sector !== 0) found('blk-flush-sector', () => `a flush of sector ${sector}`);
+    if (type !== VIRTIO_BLK_T_IN && type !== VIRTIO_BLK_T_OUT) return;
+    const bytes = type === VIRTIO_BLK_T_IN ? writable.length - 1 : readable.length - VIRTIO_BLK_HEADER_SIZE;
+    if (bytes % VIRTIO_BLK_SECTOR_SIZE !== 0) {
+      found('blk-size', () => `${bytes} bytes at sector ${sector}`);
+    }
+  },
+
   refuse(_readable, writable, status) {
     if (writable.length === 0) return 0;
     scratch[0] = status;

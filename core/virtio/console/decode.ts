@@ -55,6 +55,11 @@ const CONTROL_TRANSMITQ: QueueDecoder = {
     summary.span = 1;
   },
   fields: (readable) => control('readable', readable, readable.length),
+  lint(readable, _writable, found) {
+    if (readable.length < spec.CONSOLE_CONTROL_BYTES) {
+      found('console-control-small', () => `a message of ${readable.length} bytes`);
+    }
+  },
 };
 
 export function consoleQueue(queue: string): QueueDecoder {

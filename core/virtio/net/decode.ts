@@ -10,6 +10,7 @@ const GSO_TYPES: readonly NamedCode[] = [
   { code: 4, name: 'VIRTIO_NET_HDR_GSO_TCPV6' },
   { code: 5, name: 'VIRTIO_NET_HDR_GSO_UDP_L4' },
 ];
+const NEEDS_CSUM = 1;
 const HEADER_FLAGS = ['NEEDS_CSUM', 'DATA_VALID', 'RSC_INFO'];
 const ETHERTYPES: readonly NamedCode[] = [
   { code: 0x0800, name: 'IPv4' },
@@ -68,6 +69,9 @@ function packetFields(part: 'readable' | 'writable', source: ByteSource, length:
 const RECEIVEQ: QueueDecoder = {
   ...PLAIN_QUEUE,
   fields: (_readable, writable, written) => (written === null ? [] : packetFields('writable', writable, written)),
+  lint(_readable, writable, found) {
+    if (writable.length < spec.NET_HDR_BYTES) found('net-receive-small', () => `a buffer of ${writable.length} bytes`);
+  },
 };
 
 const TRANSMITQ: QueueDecoder = {
@@ -79,6 +83,12 @@ const TRANSMITQ: QueueDecoder = {
     summary.detail = summary.span = 0;
   },
   fields: (readable) => packetFields('readable', readable, readable.length),
+  lint(readable, _writable, found) {
+    const flags = peek(readable, spec.NET_HDR_FLAGS, 1);
+    if (flags & ~NEEDS_CSUM) found('net-flags', () => `flags 0x${flags.toString(16)}`);
+    const buffers = peek(readable, spec.NET_HDR_NUM_BUFFERS, 2);
+    if (buffers !== 0) found('net-num-buffers', () => `num_buffers ${buffers}`);
+  },
 };
 
 const CONTROLQ: QueueDecoder = {

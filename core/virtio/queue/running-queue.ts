@@ -39,6 +39,8 @@ export interface HeldChain {
 /** All that a worker needs to run a queue; survives structured clone. The areas are checked against guest RAM. */
 export interface RunningQueueConfig extends QueueAreas {
   index: number;
+  /** What the device calls it, with the features that are negotiated; for who watches. */
+  name?: string;
   size: number;
   packed: boolean;
   indirect: boolean;

@@ -4,6 +4,7 @@ import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { IoErrorEvent } from '../backend/backend.ts';
 import type { QueueServer } from '../backend/queue-server.ts';
 import type { VirtioDevice } from '../device.ts';
+import type { LintRule } from '../lint/rules.ts';
 import { ConfiguredQueue } from '../queue/configured-queue.ts';
 import { QUEUE_FAULTS } from '../queue/queue-fault.ts';
 import type { QueueFaultKind } from '../queue/queue-fault.ts';
@@ -26,8 +27,8 @@ export interface DeviceQueuesOptions {
   device: VirtioDevice;
   server: QueueServer;
   hot: HotWords;
-  /** The device cannot go on, and why. */
-  failed(reason: string): void;
+  /** The device cannot go on, and why; with the rule that the driver broke, if it did. */
+  failed(reason: string, rule?: LintRule, queue?: number): void;
   note(message: string): void;
   event(event: IoErrorEvent): void;
 }
@@ -78,10 +79,15 @@ export class DeviceQueues {
     this.#features = features;
     for (const queue of queues) {
       const problem = queue.problem(memory, features);
-      if (problem) return failed(`queue ${this.#nameOf(queue.index)} cannot run: ${problem}`);
+      if (problem) {
+        return failed(`queue ${this.#nameOf(queue.index)} cannot run: ${problem}`, 'queue-setup', queue.index);
+      }
     }
     if (queues.length === 0) return;
-    const configs = queues.map((queue) => queue.runningConfig(features, hot.doorbell(queue.index)));
+    const configs = queues.map((queue) => ({
+      ...queue.runningConfig(features, hot.doorbell(queue.index)),
+      name: device.queueName(queue.index, features),
+    }));
     const activation = device.activation(
       features,
       queues.map(({ index }) => index),
@@ -123,7 +129,7 @@ export class DeviceQueues {
   #fault(index: number, fault: QueueFaultKind, detail: string): void {
     this.#stopped(this.all);
     const { section } = QUEUE_FAULTS[fault];
-    this.#options.failed(`queue ${this.#nameOf(index)}: ${detail} (${fault}, ${section})`);
+    this.#options.failed(`queue ${this.#nameOf(index)}: ${detail} (${fault}, ${section})`, fault, index);
   }
 
   #nameOf(index: number): string {

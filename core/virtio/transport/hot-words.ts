@@ -53,6 +53,13 @@ export class HotWords {
     return this.#load(VQ_DOORBELL + 4 * queue);
   }
 
+  /** All notifications of the first `queues` queues, modulo 2^32. */
+  doorbells(queues: number): number {
+    let all = 0;
+    for (let queue = 0; queue < queues; queue++) all = (all + this.doorbell(queue)) | 0;
+    return all >>> 0;
+  }
+
   /**
    * Notifies a queue, as a hart does it (mmio-hot.as.ts).
    *

@@ -56,9 +56,9 @@ export class MmioTransport extends VirtioTransport {
   read(offset: number, size: number): number | Promise<number> {
     const busy = this.whenFree(() => this.read(offset, size));
     if (busy) return busy;
-    if (offset >= reg.MMIO_CONFIG) return this.device.config.read(offset - reg.MMIO_CONFIG, size);
+    if (offset >= reg.MMIO_CONFIG) return this.readConfig(offset - reg.MMIO_CONFIG, size);
     if (size !== 4) {
-      this.note(`register 0x${offset.toString(16)} read with ${size} bytes (4.2.2.2)`);
+      this.note('register-access', `register 0x${offset.toString(16)} read with ${size} bytes (4.2.2.2)`);
       return 0;
     }
     return this.#readRegister(offset);
@@ -69,7 +69,8 @@ export class MmioTransport extends VirtioTransport {
     const busy = this.whenFree(() => this.write(offset, size, value));
     if (busy) return busy;
     if (offset >= reg.MMIO_CONFIG) return this.writeConfig(offset - reg.MMIO_CONFIG, size, value);
-    if (size !== 4) return this.note(`register 0x${offset.toString(16)} written with ${size} bytes (4.2.2.2)`);
+    if (size !== 4)
+      return this.note('register-access', `register 0x${offset.toString(16)} written with ${size} bytes (4.2.2.2)`);
     return this.#writeRegister(offset, value >>> 0);
   }
 
@@ -90,7 +91,7 @@ export class MmioTransport extends VirtioTransport {
       case reg.MMIO_INTERRUPT_STATUS:
         return this.interruptStatus;
       case reg.MMIO_STATUS:
-        return this.status;
+        return this.statusRead();
     }
     return this.legacy ? this.#readLegacy(offset) : this.#readModern(offset);
   }
@@ -120,7 +121,7 @@ export class MmioTransport extends VirtioTransport {
   }
 
   #badRead(offset: number): number {
-    this.note(`read of register 0x${offset.toString(16)}, which cannot be read (4.2.2.2)`);
+    this.note('register-access', `read of register 0x${offset.toString(16)}, which cannot be read (4.2.2.2)`);
     return 0;
   }
 
@@ -190,18 +191,19 @@ export class MmioTransport extends VirtioTransport {
   }
 
   #badWrite(offset: number): void {
-    this.note(`write to register 0x${offset.toString(16)}, which cannot be written (4.2.2.2)`);
+    this.note('register-access', `write to register 0x${offset.toString(16)}, which cannot be written (4.2.2.2)`);
   }
 
   /** Section 2.2.3. */
   #writeLegacyFeatures(value: number): void | Promise<void> {
     if (this.#driverFeaturesSel === 0) return this.writeLegacyFeatures(value);
-    if (value !== 0) this.note('legacy drivers have features 0 to 31 only (2.2.3); ignored');
+    if (value !== 0) this.note('features-unoffered', 'legacy drivers have features 0 to 31 only (2.2.3); ignored');
   }
 
   #writeQueueReady(value: number): void | Promise<void> {
     const { queue } = this;
-    if (!queue) return this.note(`QueueReady written for queue ${this.queueSel}, which does not exist`);
+    if (!queue)
+      return this.note('queue-missing', `QueueReady written for queue ${this.queueSel}, which does not exist`);
     const ready = (value & 1) !== 0;
     if (ready === queue.enabled) return;
     return ready ? this.enableQueue(queue) : this.disableQueue(queue);

@@ -114,7 +114,7 @@ export class PciTransport extends VirtioTransport {
         // Section 4.1.4.5: reading clears it.
         return at === 0 ? this.interrupt.take() : 0;
       case PCI_DEVICE_OFFSET:
-        return this.device.config.read(at, size);
+        return this.readConfig(at, size);
     }
     return 0;
   }
@@ -153,7 +153,7 @@ export class PciTransport extends VirtioTransport {
       case reg.COMMON_NUM_QUEUES:
         return this.queues.length;
       case reg.COMMON_DEVICE_STATUS:
-        return this.status;
+        return this.statusRead();
       case reg.COMMON_CONFIG_GENERATION:
         return this.hot.configGeneration & 0xff;
       case reg.COMMON_QUEUE_SELECT:
@@ -233,13 +233,17 @@ export class PciTransport extends VirtioTransport {
       case reg.COMMON_QUEUE_RESET:
         return this.#writeQueueReset(value);
     }
-    this.note(`write to common configuration offset 0x${offset.toString(16)}, which is read-only (4.1.4.3)`);
+    this.note(
+      'register-access',
+      `write to common configuration offset 0x${offset.toString(16)}, which is read-only (4.1.4.3)`,
+    );
   }
 
   #writeQueueEnable(value: number): void {
     const { queue } = this;
-    if (!queue) return this.note(`queue_enable written for queue ${this.queueSel}, which does not exist`);
-    if (value !== 1) return this.note(`queue_enable written with ${value} (4.1.4.3.2); ignored`);
+    if (!queue)
+      return this.note('queue-missing', `queue_enable written for queue ${this.queueSel}, which does not exist`);
+    if (value !== 1) return this.note('register-access', `queue_enable written with ${value} (4.1.4.3.2); ignored`);
     if (!queue.enabled) this.enableQueue(queue);
   }
 
@@ -251,7 +255,10 @@ export class PciTransport extends VirtioTransport {
   }
 
   #badWidth(what: string, offset: number, size: number): void {
-    this.note(`common configuration offset 0x${offset.toString(16)} ${what} with ${size} bytes (4.1.3.1); ignored`);
+    this.note(
+      'register-access',
+      `common configuration offset 0x${offset.toString(16)} ${what} with ${size} bytes (4.1.3.1); ignored`,
+    );
   }
 
   // ---- vectors ------------------------------------------------------------------------------------------------------
@@ -267,7 +274,8 @@ export class PciTransport extends VirtioTransport {
 
   #writeQueueVector(value: number): void {
     const { queue } = this;
-    if (!queue) return this.note(`queue_msix_vector written for queue ${this.queueSel}, which does not exist`);
+    if (!queue)
+      return this.note('queue-missing', `queue_msix_vector written for queue ${this.queueSel}, which does not exist`);
     this.interrupt.setQueueVector(queue.index, this.#vector(value));
   }
 
@@ -284,7 +292,7 @@ export class PciTransport extends VirtioTransport {
 
   #readLegacy(offset: number, size: number): number {
     const header = this.#legacyHeader;
-    if (offset >= header) return this.device.config.read(offset - header, size);
+    if (offset >= header) return this.readConfig(offset - header, size);
     const { queue } = this;
     switch (offset) {
       case reg.LEGACY_DEVICE_FEATURES:
@@ -298,7 +306,7 @@ export class PciTransport extends VirtioTransport {
       case reg.LEGACY_QUEUE_SELECT:
         return this.queueSel;
       case reg.LEGACY_DEVICE_STATUS:
-        return this.status;
+        return this.statusRead();
       case LEGACY_ISR:
         return this.interrupt.take();
       case reg.LEGACY_CONFIG_VECTOR:
@@ -306,7 +314,7 @@ export class PciTransport extends VirtioTransport {
       case reg.LEGACY_QUEUE_VECTOR:
         return queue ? this.interrupt.queueVector(queue.index) : reg.VIRTIO_MSI_NO_VECTOR;
     }
-    this.note(`legacy register ${offset}, which cannot be read, read with ${size} bytes (4.1.4.10)`);
+    this.note('register-access', `legacy register ${offset}, which cannot be read, read with ${size} bytes (4.1.4.10)`);
     return 2 ** (8 * size) - 1;
   }
 
@@ -331,7 +339,10 @@ export class PciTransport extends VirtioTransport {
       case reg.LEGACY_QUEUE_VECTOR:
         return this.#writeQueueVector(value);
     }
-    this.note(`legacy register ${offset}, which cannot be written, written with ${size} bytes (4.1.4.10)`);
+    this.note(
+      'register-access',
+      `legacy register ${offset}, which cannot be written, written with ${size} bytes (4.1.4.10)`,
+    );
   }
 
   #writeLegacyStatus(value: number): void | Promise<void> {
@@ -347,7 +358,10 @@ export class PciTransport extends VirtioTransport {
       for (const queue of this.queues) queue.legacy = this.legacy;
     }
     if (this.#interface === wanted) return true;
-    this.note(`the driver writes registers of the ${wanted} interface, but uses the other (1.3.1); ignored`);
+    this.note(
+      'interface-mix',
+      `the driver writes registers of the ${wanted} interface, but uses the other (1.3.1); ignored`,
+    );
     return false;
   }
 

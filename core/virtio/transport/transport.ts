@@ -7,6 +7,7 @@
  * a promise, and accesses that come meanwhile, from other harts, wait behind it. The control thread never blocks.
  */
 import type { QueueCommand, QueueControl } from '../../api/inspect.ts';
+import type { LintFinding } from '../../api/lint.ts';
 import { RingsideError, errorLine } from '../../errors.ts';
 import type { ObservationSpec } from '../../inspect/queue-watch.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
@@ -16,6 +17,9 @@ import type { DeviceHost, VirtioDevice } from '../device.ts';
 import type { ConfiguredQueue } from '../queue/configured-queue.ts';
 import { inspectQueue, inspectSlot } from '../inspect.ts';
 import type { InspectOptions, RingElement } from '../inspect.ts';
+import { DriverLinter } from '../lint/driver-linter.ts';
+import { mergeFindings } from '../lint/findings.ts';
+import type { LintRule } from '../lint/rules.ts';
 import { LEGACY_RING_FEATURES, MODERN_RING_FEATURES, ringFeatureBits } from '../queue/ring-features.ts';
 import { VIRTIO_F_RING_RESET, hasFeature } from '../spec/features.ts';
 import { STATUS_DEVICE_NEEDS_RESET, STATUS_DRIVER_OK, STATUS_FEATURES_OK } from '../spec/status.ts';
@@ -63,6 +67,7 @@ export abstract class VirtioTransport implements DeviceHost {
   protected readonly options: TransportOptions;
   protected readonly hot: HotWords;
   readonly #queues: DeviceQueues;
+  readonly #linter = new DriverLinter();
   readonly #ringFeatures: bigint;
 
   #status = 0;
@@ -81,7 +86,10 @@ export abstract class VirtioTransport implements DeviceHost {
     this.device = device;
     this.#ringFeatures = ringFeatures;
     this.hot = new HotWords(memory.memory, slot);
-    const failed = (reason: string) => this.needsReset(reason);
+    const failed = (reason: string, rule?: LintRule, queue?: number) => {
+      if (rule !== undefined) this.#linter.found(rule, queue ?? null, () => reason);
+      this.needsReset(reason);
+    };
     this.#queues = new DeviceQueues({ memory, slot, kind, device, server, hot: this.hot, failed, note, event });
   }
 
@@ -118,6 +126,21 @@ export abstract class VirtioTransport implements DeviceHost {
 
   get status(): number {
     return this.#status;
+  }
+
+  /** As a driver reads it. */
+  protected statusRead(): number {
+    this.#linter.statusRead();
+    return this.#status;
+  }
+
+  /** What the driver was found to do, most serious first; `clear`: and forgets it. */
+  async findings(clear = false): Promise<LintFinding[]> {
+    // A server that is gone has found what it has.
+    const deep = await this.options.server.findings(this.slot, clear).catch(() => []);
+    const all = mergeFindings([...this.#linter.findings.counts, ...deep]);
+    if (clear) this.#linter.findings.clear();
+    return all;
   }
 
   get driverFeatures(): bigint {
@@ -160,10 +183,10 @@ export abstract class VirtioTransport implements DeviceHost {
 
   protected writeDriverFeatures(word: number, value: number): void {
     if (this.#status & STATUS_FEATURES_OK) {
-      return this.note('driver features written after FEATURES_OK (3.1.1); ignored');
+      return this.note('features-late', 'driver features written after FEATURES_OK (3.1.1); ignored');
     }
     if (word >= FEATURE_WORDS) {
-      if (value !== 0) this.note(`driver features of word ${word} written (2.2.1); ignored`);
+      if (value !== 0) this.note('features-unoffered', `driver features of word ${word} written (2.2.1); ignored`);
       return;
     }
     this.#driverFeatures = withFeatureWord(this.#driverFeatures, word, value);
@@ -173,7 +196,7 @@ export abstract class VirtioTransport implements DeviceHost {
   protected writeLegacyFeatures(value: number): void | Promise<void> {
     this.#driverFeatures = BigInt(value);
     const problem = featureProblem(this.offered, this.#driverFeatures, this.device.featureInfo);
-    if (problem) this.note(`${problem}; only what was offered is taken`);
+    if (problem) this.note('features-unoffered', `${problem}; only what was offered is taken`);
     this.#negotiated = this.#driverFeatures & this.offered;
     this.device.negotiated(this.#negotiated, true);
     const { running } = this.#queues;
@@ -184,8 +207,9 @@ export abstract class VirtioTransport implements DeviceHost {
   /** @param value 8 bits */
   protected writeStatus(value: number): void | Promise<void> {
     if (value === 0) return this.reset();
+    this.#linter.statusWritten(this.#status, value, this.legacy, () => this.hot.doorbells(this.queues.length));
     const { added, notes } = writeStatus(this.#status, value, this.legacy);
-    for (const note of notes) this.note(note);
+    for (const note of notes) this.note('status-order', note);
     if (added & STATUS_FEATURES_OK && !this.#acceptFeatures()) {
       // Section 2.2.2: FEATURES_OK stays clear. Nor can the device go live with it.
       this.#status |= added & ~(STATUS_FEATURES_OK | STATUS_DRIVER_OK);
@@ -200,10 +224,11 @@ export abstract class VirtioTransport implements DeviceHost {
     const problem = featureProblem(this.offered, this.#driverFeatures, this.device.featureInfo);
     if (problem) {
       this.#error = `FEATURES_OK refused: ${problem}`;
-      this.note(this.#error);
+      this.note('features-unoffered', this.#error);
       return false;
     }
     this.#error = null;
+    this.#linter.featuresAccepted(this.offered, this.#driverFeatures);
     this.#negotiated = this.#driverFeatures;
     this.device.negotiated(this.#negotiated, false);
     return true;
@@ -212,7 +237,7 @@ export abstract class VirtioTransport implements DeviceHost {
   /** Section 2.1.2: the device cannot go on. Legacy drivers have no bit to see it by. */
   needsReset(reason: string): void {
     this.#error = reason;
-    this.note(`needs a reset: ${reason}`);
+    this.options.note(`needs a reset: ${reason}`);
     if (this.legacy) return;
     this.#status |= STATUS_DEVICE_NEEDS_RESET;
     if (this.#status & STATUS_DRIVER_OK) this.interrupt.configChange();
@@ -238,6 +263,7 @@ export abstract class VirtioTransport implements DeviceHost {
     this.#negotiated = 0n;
     this.#error = null;
     this.queueSel = 0;
+    this.#linter.reset(this.hot.doorbells(this.queues.length));
     this.#queues.reset();
     this.device.reset();
     this.interrupt.clear();
@@ -252,8 +278,10 @@ export abstract class VirtioTransport implements DeviceHost {
   /** The selected queue, if `register` may be written for it now; otherwise that is noted. */
   protected configureQueue(register: string, change: (queue: ConfiguredQueue) => void): void {
     const queue = this.queue;
-    if (!queue) return this.note(`${register} written for queue ${this.queueSel}, which does not exist`);
-    if (queue.enabled) return this.note(`${register} written while ${queue.name} is in use (4.2.2.2); ignored`);
+    if (!queue)
+      return this.note('queue-missing', `${register} written for queue ${this.queueSel}, which does not exist`);
+    if (queue.enabled)
+      return this.note('queue-busy', `${register} written while ${queue.name} is in use (4.2.2.2); ignored`);
     change(queue);
   }
 
@@ -274,7 +302,7 @@ export abstract class VirtioTransport implements DeviceHost {
     const queue = this.queue;
     if (!queue || !(value & 1)) return;
     if (!hasFeature(this.#negotiated, VIRTIO_F_RING_RESET)) {
-      return this.note('queue reset written without VIRTIO_F_RING_RESET (2.6.1); ignored');
+      return this.note('queue-reset', 'queue reset written without VIRTIO_F_RING_RESET (2.6.1); ignored');
     }
     return this.#clearQueue(queue);
   }
@@ -287,9 +315,11 @@ export abstract class VirtioTransport implements DeviceHost {
   /** Legacy: sets the selected queue up and starts it, or stops it. */
   protected writeQueuePfn(value: number, pageSize: number): void | Promise<void> {
     const queue = this.queue;
-    if (!queue) return this.note(`queue address written for queue ${this.queueSel}, which does not exist`);
+    if (!queue)
+      return this.note('queue-missing', `queue address written for queue ${this.queueSel}, which does not exist`);
     if (value === 0) return this.#clearQueue(queue);
-    if (queue.enabled) return this.note(`queue address written while ${queue.name} is in use (2.7.2); ignored`);
+    if (queue.enabled)
+      return this.note('queue-busy', `queue address written while ${queue.name} is in use (2.7.2); ignored`);
     queue.pfn = value;
     queue.pageSize = pageSize;
     queue.enabled = true;
@@ -320,9 +350,17 @@ export abstract class VirtioTransport implements DeviceHost {
 
   // ---- the device's configuration space -----------------------------------------------------------------------------
 
+  protected readConfig(offset: number, size: number): number {
+    this.#linter.configRead(offset, size, this.hot.configGeneration);
+    return this.device.config.read(offset, size);
+  }
+
   protected writeConfig(offset: number, size: number, value: number): void | Promise<void> {
     if (!this.device.config.write(offset, size, value)) {
-      return this.note(`write of ${size} bytes to configuration offset ${offset}, which is read-only (2.5.1)`);
+      return this.note(
+        'config-readonly',
+        `write of ${size} bytes to configuration offset ${offset}, which is read-only (2.5.1)`,
+      );
     }
     const wait = this.device.configWritten(offset, size);
     if (wait) return this.hold(wait);
@@ -370,12 +408,17 @@ export abstract class VirtioTransport implements DeviceHost {
 
   /** Lets events of a queue go into a ring, or nowhere; also when it runs later. @throws RangeError, RingsideError */
   async observeQueue(index: number, spec: ObservationSpec | null): Promise<void> {
-    await this.options.server.observe(this.slot, { index, name: this.queues[index].name }, spec);
+    await this.options.server.observe(this.slot, { index, name: this.queueName(index) }, spec);
   }
 
   /** Stops, steps or disturbs a queue. @throws RingsideError */
   async controlQueue(index: number, command: QueueCommand): Promise<QueueControl> {
-    return this.options.server.control(this.slot, { index, name: this.queues[index].name }, command);
+    return this.options.server.control(this.slot, { index, name: this.queueName(index) }, command);
+  }
+
+  /** What the device calls a queue, with what is negotiated. */
+  queueName(index: number): string {
+    return this.device.queueName(index, this.#negotiated);
   }
 
   async configureBackend(change: unknown): Promise<void> {
@@ -404,7 +447,9 @@ export abstract class VirtioTransport implements DeviceHost {
     return done;
   }
 
-  protected note(message: string): void {
+  /** The driver broke a rule of the spec; one line says how. */
+  protected note(rule: LintRule, message: string): void {
+    this.#linter.found(rule, null, () => message);
     this.options.note(message);
   }
 }

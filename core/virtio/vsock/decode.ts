@@ -39,6 +39,11 @@ const TX: QueueDecoder = {
     summary.span = 1;
   },
   fields: (readable) => packetFields('readable', readable),
+  lint(readable, _writable, found) {
+    const length = peek(readable, spec.VSOCK_HDR_LEN, 4);
+    const there = readable.length - spec.VSOCK_HDR_BYTES;
+    if (there < 0 || length > there) found('vsock-length', () => `len ${length} of ${readable.length} bytes`);
+  },
 };
 
 const EVENT: QueueDecoder = {

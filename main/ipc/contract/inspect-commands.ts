@@ -1,6 +1,7 @@
 /** The inspector's commands: a part of `commands` in ../contract.ts. */
 import { z } from 'zod';
 import { queueCommand, queueControl, queueProfile } from '../../../core/api/inspect.ts';
+import { lintFinding, lintRule } from '../../../core/api/lint.ts';
 import { MAX_BYTES, MAX_ROWS, queueView } from '../../../core/api/queue-view.ts';
 import { vmId } from './schemas.ts';
 
@@ -46,4 +47,11 @@ export const inspectCommands = {
     }),
     result: z.object({ bytes: z.string() }),
   },
+  /** What the driver of a device was found to do against the spec (docs/linter.md); `clear` forgets it afterwards. */
+  'inspect.findings': {
+    params: z.strictObject({ id: vmId, device: deviceId, clear: z.boolean().default(false) }),
+    result: z.object({ findings: z.array(lintFinding) }),
+  },
+  /** All rules that there are. */
+  'inspect.rules': { params: z.strictObject({}), result: z.object({ rules: z.array(lintRule) }) },
 } as const;

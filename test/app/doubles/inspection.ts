@@ -1,5 +1,6 @@
 /** The inspector of a machine that is a script: a test says what is seen, and controls are kept as a real queue's gate has them. */
 import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../../core/api/inspect.ts';
+import type { LintFinding } from '../../../core/api/lint.ts';
 import type { QueueView } from '../../../core/api/queue-view.ts';
 import { RingsideError } from '../../../core/errors.ts';
 import { QueueGate } from '../../../core/inspect/queue-gate.ts';
@@ -44,6 +45,15 @@ export class FakeInspection implements MachineInspection {
     if (this.queueView === null)
       throw new RingsideError('bad-state', `Queue ${queue} of ${device} has not been set up by the driver.`);
     return { ...this.queueView, device, queue };
+  }
+
+  /** What drivers are said to have done, by device. */
+  readonly found = new Map<string, LintFinding[]>();
+
+  async findings(device: string, clear: boolean): Promise<LintFinding[]> {
+    const findings = this.found.get(device) ?? [];
+    if (clear) this.found.delete(device);
+    return findings;
   }
 
   /** RAM in which each byte is the lowest of its address. */
