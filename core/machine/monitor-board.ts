@@ -2,6 +2,7 @@
 import type { BusNode, DeviceNode } from '../monitor/target.ts';
 import type { QomBus, QomObject } from '../qom/object.ts';
 import type { Json } from '../monitor/qmp/json.ts';
+import { pciLines } from './monitor-pci.ts';
 import type { ObjectTree } from '../qom/tree.ts';
 import { placesOf } from './monitor-memory.ts';
 
@@ -30,7 +31,7 @@ function deviceNode(device: QomObject): DeviceNode {
     id: device.id ?? '',
     gpio: [],
     properties,
-    busLines: [],
+    busLines: pciLines(device),
     mmio: placesOf(device),
     buses: buses.length > 0 ? buses : own,
   };

@@ -1,6 +1,8 @@
 /** PCI buses as the monitor shows them: read from configuration space, where the guest has set things up. */
 import type { PciBridgeInfo, PciBusInfo, PciDeviceInfo, PciRegionInfo } from '../monitor/target.ts';
+import { pciClass } from '../monitor/commands/pci.ts';
 import * as pci from '../pci/spec.ts';
+import type { QomObject } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
 
 /** What is used of a function. */
@@ -37,13 +39,37 @@ const IO_BITS = 0xf0;
 const MEMORY_BITS = 0xfff0;
 
 /** null: the machine has no PCI. */
-export function pciBusInfos(tree: ObjectTree): PciBusInfo[] | null {
+export function pciBusInfos(tree: Pick<ObjectTree, 'root'>): PciBusInfo[] | null {
   for (const object of tree.root.walk()) {
     if (object.type.name !== HOST_BRIDGE || object.instance === null) continue;
     const { root } = object.instance as { root: ShownBus };
     return [{ bus: 0, devices: pciDevices(root, 0) }];
   }
   return null;
+}
+
+/** What "info qtree" says of a device that is a PCI function (QEMU: pcibus_dev_print()); nothing of others. */
+export function pciLines(device: QomObject): string[] {
+  if (!device.type.isA('pci-device') || !device.realized) return [];
+  let root = device;
+  while (root.parent) root = root.parent;
+  const name = device.id ?? device.name;
+  const all = (devices: readonly PciDeviceInfo[]): PciDeviceInfo[] =>
+    devices.flatMap((one) => [one, ...all(one.bridge?.devices ?? [])]);
+  const info = all(pciBusInfos({ root })?.[0].devices ?? []).find(({ qdevId }) => qdevId === name);
+  if (!info) return [];
+  const hex = (value: number | bigint, digits: number): string => value.toString(16).padStart(digits, '0');
+  const address = `${hex(info.bus, 2)}:${hex(info.slot, 2)}.${info.function}`;
+  const ids = `${hex(info.vendor, 4)}:${hex(info.device, 4)}`;
+  const sub = `${hex(info.subsystemVendor ?? 0, 4)}:${hex(info.subsystem ?? 0, 4)}`;
+  const what = pciClass(info.classCode) ?? `Class ${hex(info.classCode, 4)}`;
+  return [
+    `class ${what}, addr ${address}, pci id ${ids} (sub ${sub})`,
+    ...info.regions.map(({ bar, type, address: at, size }) => {
+      const end = BigInt.asUintN(64, at + size - 1n);
+      return `bar ${bar}: ${type === 'io' ? 'i/o' : 'mem'} at 0x${hex(at, 1)} [0x${hex(end, 1)}]`;
+    }),
+  ];
 }
 
 export function pciDevices(bus: ShownBus, number: number): PciDeviceInfo[] {

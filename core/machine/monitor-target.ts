@@ -347,6 +347,14 @@ export class MachineMonitorTarget implements MonitorTarget {
     });
   }
 
+  async addDrive(id: string, properties: Record<string, Json>, options: AddBackendOptions): Promise<void> {
+    await this.#machine.objectAdd('drive', 'drive', id, properties, options);
+  }
+
+  async removeDrive(id: string): Promise<void> {
+    await this.#removeBackend('drive', id, deviceNotFound(id));
+  }
+
   async addObject(type: string, id: string, properties: Record<string, Json>): Promise<void> {
     await this.#machine.objectAdd('object', type, id, properties);
   }

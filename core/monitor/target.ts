@@ -68,6 +68,14 @@ export interface MonitorTarget {
   addDevice(driver: string, properties: Record<string, Json>): Promise<void>;
   /** Resolves when the request has been made: the guest may have to agree (DEVICE_DELETED tells). */
   removeDevice(id: string): Promise<void>;
+  /**
+   * Opens a disk image.
+   *
+   * @param options withDevice: it is closed when the device is unplugged that uses it
+   */
+  addDrive(id: string, properties: Record<string, Json>, options: { withDevice: boolean }): Promise<void>;
+  /** Of a drive that no device uses. */
+  removeDrive(id: string): Promise<void>;
   addObject(type: string, id: string, properties: Record<string, Json>): Promise<void>;
   removeObject(id: string): Promise<void>;
   addNetdev(type: string, id: string, properties: Record<string, Json>): Promise<void>;

@@ -299,6 +299,12 @@ export class DoubleTarget implements MonitorTarget {
     await this.#ask('device_del', id);
     this.emit('DEVICE_DELETED', { device: id, path: `/machine/peripheral/${id}` });
   }
+  addDrive(id: string, properties: Record<string, Json>, options: { withDevice: boolean }): Promise<void> {
+    return this.#ask('drive_add', id, properties, options);
+  }
+  removeDrive(id: string): Promise<void> {
+    return this.#ask('drive_del', id);
+  }
   addObject(type: string, id: string, properties: Record<string, Json>): Promise<void> {
     return this.#ask('object_add', type, id, properties);
   }

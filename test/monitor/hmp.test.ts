@@ -430,6 +430,10 @@ memory-region: gpex_mmio_window
       'device_add virtio-blk-pci,drive=a,,b,id=x,packed',
       'device_del /machine/peripheral/disk0',
       'object_add iothread,id=io1',
+      'drive_add 0 file=a.img,if=none,id=d1,readonly',
+      'drive_add -n 0:1 a.img,if=virtio,id=d1',
+      'drive_add 0 a.img',
+      'drive_del d1',
       'netdev_add user,id=n1,hostfwd=tcp::1-:2',
       'chardev-add null,id=c1',
       'set_link nic0 off',
@@ -440,7 +444,7 @@ memory-region: gpex_mmio_window
       'trace-event virtio_n* on',
       'quit',
     );
-    expect(text).toBe('128\n');
+    expect(text).toBe("OK\nError: Can't hot-add drive to type virtio\nError: Parameter 'id' is missing\n128\n");
     expect(target.asked).toEqual([
       'cont',
       'stop',
@@ -448,6 +452,8 @@ memory-region: gpex_mmio_window
       'device_add "virtio-blk-pci" {"drive":"a,b","id":"x","packed":"on"}',
       'device_del "disk0"',
       'object_add "iothread" "io1" {}',
+      'drive_add "d1" {"file":"a.img","readonly":"on"} {"withDevice":true}',
+      'drive_del "d1"',
       'netdev_add "user" "n1" {"hostfwd":"tcp::1-:2"}',
       'chardev-add "c1" {"type":"null","data":{}}',
       'set_link "nic0" false',

@@ -1,5 +1,6 @@
 /** All commands of QMP: the one table that the dispatcher, the schema and docs/monitor.md go by. */
 import { BACKEND_COMMANDS } from './backends.ts';
+import { BLOCK_COMMANDS } from './block.ts';
 import type { QmpCommand } from './command.ts';
 import { INTERRUPT_COMMANDS } from './interrupts.ts';
 import { INTROSPECTION_COMMANDS } from './introspect.ts';
@@ -14,6 +15,7 @@ export const QMP_COMMANDS: readonly QmpCommand[] = [
   ...MACHINE_COMMANDS,
   ...QOM_COMMANDS,
   ...BACKEND_COMMANDS,
+  ...BLOCK_COMMANDS,
   ...INTERRUPT_COMMANDS,
   ...NETWORK_COMMANDS,
   ...PCI_COMMANDS,

@@ -132,7 +132,7 @@ function pciText(device: PciDeviceInfo): string {
   }
   for (const { bar, type, address, size, prefetch, mem64 } of device.regions) {
     text += `      BAR${bar}: `;
-    const end = address + size - 1n;
+    const end = BigInt.asUintN(64, address + size - 1n);
     if (type === 'io') {
       text += `I/O at 0x${address.toString(16).padStart(4, '0')} [0x${end.toString(16).padStart(4, '0')}].\n`;
     } else {

@@ -1,4 +1,5 @@
 /** All commands of HMP. */
+import { BLOCK_COMMANDS } from './block-commands.ts';
 import type { HmpCommand } from './command.ts';
 import { DEVICE_COMMANDS, DEVICE_INFO } from './device-commands.ts';
 import { INFO_COMMANDS } from './info-commands.ts';
@@ -14,6 +15,7 @@ export const HMP_COMMANDS: readonly HmpCommand[] = [
   ...MEMORY_COMMANDS,
   ...DEVICE_COMMANDS,
   ...NETWORK_COMMANDS,
+  ...BLOCK_COMMANDS,
 ].sort(byName);
 /** Those behind "info". */
 export const HMP_INFO: readonly HmpCommand[] = [
