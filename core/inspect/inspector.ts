@@ -9,6 +9,7 @@ import type { ObjectTree } from '../qom/tree.ts';
 import { queueDecoder } from '../virtio/decoders.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
 import type { VirtioTransport } from '../virtio/transport/transport.ts';
+import type { RingEvent } from './event-ring.ts';
 import { QueueFeed } from './queue-feed.ts';
 import { viewQueue } from './queue-view.ts';
 
@@ -17,6 +18,8 @@ const BATCHES_PER_SECOND = 30;
 
 export interface WatchListener {
   batch(batch: QueueBatch): void;
+  /** Each event by itself, before the batch that it is in. The object is reused. */
+  event?(event: RingEvent): void;
   /** The device is gone, or the machine: nothing comes any more. */
   ended(): void;
 }
@@ -52,14 +55,15 @@ export class MachineInspector {
    * Watches a queue, whether it runs or not, until the handle is closed.
    *
    * @param device its id
+   * @param capacity events that are kept between two looks, a power of 2; who watches first says it
    * @throws RingsideError 'not-found'; 'bad-state' when nothing serves the device any more
    */
-  async watch(device: string, queue: number, listener: WatchListener): Promise<QueueWatchHandle> {
+  async watch(device: string, queue: number, listener: WatchListener, capacity?: number): Promise<QueueWatchHandle> {
     const { transport } = this.#find(device, queue);
     const key = `${queue} ${device}`;
     let opening = this.#shared.get(key);
     if (opening === undefined) {
-      opening = this.#open(transport, queue);
+      opening = this.#open(transport, queue, capacity);
       this.#shared.set(key, opening);
       opening.catch(() => this.#shared.delete(key));
     }
@@ -79,9 +83,9 @@ export class MachineInspector {
     };
   }
 
-  async #open(transport: VirtioTransport, queue: number): Promise<Shared> {
+  async #open(transport: VirtioTransport, queue: number, capacity?: number): Promise<Shared> {
     const buffer = this.#memory.memory.buffer as SharedArrayBuffer;
-    const feed = await QueueFeed.open({ transport, queue, buffer });
+    const feed = await QueueFeed.open({ transport, queue, buffer, ...(capacity === undefined ? {} : { capacity }) });
     return { feed, transport, listeners: new Set() };
   }
 
@@ -102,7 +106,9 @@ export class MachineInspector {
         for (const listener of shared.listeners) listener.ended();
         continue;
       }
-      const batch = shared.feed.poll();
+      const { listeners } = shared;
+      const wanted = [...listeners].filter(({ event }) => event !== undefined);
+      const batch = shared.feed.poll((event) => wanted.forEach((listener) => listener.event!(event)));
       for (const listener of shared.listeners) listener.batch(batch);
     }
     this.#stopIdle();

@@ -6,6 +6,7 @@ import { VIRTIO_F_IN_ORDER, hasFeature } from '../virtio/spec/features.ts';
 import type { VirtioTransport } from '../virtio/transport/transport.ts';
 import { eventClock } from './clock.ts';
 import { DEFAULT_CAPACITY, EventReader, createEventRing } from './event-ring.ts';
+import type { RingEvent } from './event-ring.ts';
 import { RequestLog } from './request-log.ts';
 
 export interface FeedOptions {
@@ -44,12 +45,19 @@ export class QueueFeed {
     this.#log = new RequestLog(() => hasFeature(transport.negotiated, VIRTIO_F_IN_ORDER));
   }
 
-  /** What has happened since the last call. */
-  poll(): QueueBatch {
+  /**
+   * What has happened since the last call.
+   *
+   * @param each told of each event first; the object is reused
+   */
+  poll(each: (event: RingEvent) => void = () => {}): QueueBatch {
     const log = this.#log;
     const to = this.#clock();
     this.#reader.read(
-      (event) => log.add(event),
+      (event) => {
+        each(event);
+        log.add(event);
+      },
       (count) => log.lose(count, to),
     );
     const { transport, queue, buffer } = this.#options;

@@ -18,6 +18,7 @@ import type { BootPlan } from '../firmware/loader.ts';
 import type { HostSpec } from '../host/host.ts';
 import { createHost } from '../host/node-host.ts';
 import { fileRegionSpace } from '../memory/file-region-type.ts';
+import { QueueTrace } from '../inspect/queue-trace.ts';
 import { MachineInspector } from '../inspect/inspector.ts';
 import { createMachineMemory } from '../memory/create.ts';
 import type { MachineMemory } from '../memory/create.ts';
@@ -26,7 +27,10 @@ import type { ObjectTree } from '../qom/tree.ts';
 import type { MonitorTarget } from '../monitor/target.ts';
 import type { IoErrorEvent } from '../virtio/backend/backend.ts';
 import type { JitStatistics } from '../worker/jit-stats.ts';
+import { Trace } from '../trace/trace.ts';
+import type { TraceName } from '../trace/trace.ts';
 import * as L from '../worker/layout.ts';
+import { AccessTrace, traceRunState, traceShutdown, tracedQueues } from './access-trace.ts';
 import { Chardevs } from './chardevs.ts';
 import type { MachineConsole } from './console.ts';
 import { ControlPage } from './control-page.ts';
@@ -48,6 +52,8 @@ export interface MachineOptions {
   host?: HostSpec;
   /** Settings of the translator; for tests and measurements. */
   jit?: JitOptions;
+  /** Trace events that are on from the beginning. */
+  trace?: readonly TraceName[];
 }
 
 interface MachineEvents {
@@ -105,6 +111,10 @@ export class Machine extends EventEmitter<MachineEvents> {
   #disposed: Promise<void> | null = null;
   #serviceStopped = false;
   readonly inspector: MachineInspector;
+  /** Lines about what devices and the machine do; off. */
+  readonly trace = new Trace();
+  readonly #access: AccessTrace;
+  #queueTrace!: QueueTrace;
   #earlyMessages: string[] = [];
 
   /**
@@ -112,7 +122,10 @@ export class Machine extends EventEmitter<MachineEvents> {
    *
    * @throws RingsideError for whatever is wrong with the configuration or its files
    */
-  static async create(input: MachineConfigInput, { host = NO_ADDON, jit }: MachineOptions = {}): Promise<Machine> {
+  static async create(
+    input: MachineConfigInput,
+    { host = NO_ADDON, jit, trace = [] }: MachineOptions = {},
+  ): Promise<Machine> {
     const config = parseConfig(input);
     const module = await engineModule();
     const { memory: ramSize, bios, kernel, initrd } = config;
@@ -124,6 +137,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       const engine = await instantiateEngine(module, memory.guest.memory);
       machine = new Machine(config, memory, engine, plan);
       await machine.#build(module, host, jit);
+      for (const name of trace) machine.trace.set(name, true);
       return machine;
     } catch (error) {
       if (machine === null) memory.close();
@@ -148,6 +162,10 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#chardevs.open(SERIAL_ID, { wakeGuest: () => engine.uartPoll(), sendBreak: () => engine.uartBreak() });
     this.chardevs = this.#chardevs.consoles;
     this.inspector = new MachineInspector(memory.guest, () => this.qom);
+    this.#access = new AccessTrace(this.trace, {
+      functionName: (bus, devfn) => this.#peripherals.pci.functionAt(bus, devfn)?.name ?? null,
+      queueSizeMax: (slot) => this.#peripherals.slots.find((one) => one.slot === slot)?.queueSizeMax ?? 0,
+    });
     this.#rtc = new GoldfishRtc({ setIrq: (level) => engine.irqSetLevel(RTC_IRQ, level ? 1 : 0) });
     this.#test = new SifiveTest({ onExit: (exit, code) => this.#guestExit(exit, code) });
   }
@@ -168,6 +186,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       module,
       host,
       engine: this.#engine,
+      trace: this.trace,
       chardevs: this.#chardevs,
       onMessage: (text) => this.#say(text),
       onStop: (reason) => this.#stopFor(reason),
@@ -193,6 +212,8 @@ export class Machine extends EventEmitter<MachineEvents> {
       onCrash: (error) => this.#crash(error),
     });
     for (const warning of this.#memory.warnings) this.#say(warning);
+    this.#queueTrace = new QueueTrace(this.trace, this.inspector, () => tracedQueues(this.qom));
+    this.trace.onChange(() => this.#peripherals.serveHot(!this.#access.wantsAll));
   }
 
   /** Puts RAM, boot ROM, board devices and harts into their power-on state. No hart runs. */
@@ -344,6 +365,7 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   #setState(state: MachineState): void {
     if (this.#state === state) return;
+    if (this.trace.active) traceRunState(this.trace, this.#state, state);
     this.#state = state;
     this.emit('state', state);
   }
@@ -389,6 +411,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       return this.#exit;
     }
     this.#exit = exit;
+    traceShutdown(this.trace, exit);
     this.#disposed ??= this.#release();
     await this.#disposed;
     this.#setState(state);
@@ -450,6 +473,14 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   #read(address: number, size: number): number | bigint | Promise<number | bigint> {
+    const value = this.#readDevice(address, size);
+    if (!this.trace.active) return value;
+    if (!(value instanceof Promise)) this.#access.read(address, value);
+    else void value.then((late) => this.#access.read(address, late)).catch(() => {});
+    return value;
+  }
+
+  #readDevice(address: number, size: number): number | bigint | Promise<number | bigint> {
     if (this.#peripherals.accepts(address, size)) return this.#peripherals.read(address, size);
     if (address >= TEST_PHYS && address < TEST_PHYS + TEST_SIZE) return this.#test.read(address - TEST_PHYS, size);
     if (address >= RTC_PHYS && address < RTC_PHYS + RTC_SIZE) return this.#rtc.read(address - RTC_PHYS, size);
@@ -457,6 +488,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   #write(address: number, size: number, value: bigint): void | Promise<void> {
+    if (this.trace.active) this.#access.write(address, value);
     if (this.#peripherals.accepts(address, size)) return this.#peripherals.write(address, size, value);
     const low = Number(value & 0xffffffffn);
     if (address >= TEST_PHYS && address < TEST_PHYS + TEST_SIZE) this.#test.write(address - TEST_PHYS, size, low);
@@ -477,7 +509,11 @@ export class Machine extends EventEmitter<MachineEvents> {
    * @throws RingsideError; nothing is left then
    */
   deviceAdd(device: DeviceInput): Promise<QomObject> {
-    return this.#enqueue(() => this.#peripherals.model.addDevice(device, { hotplugged: true }));
+    return this.#enqueue(async () => {
+      const added = await this.#peripherals.model.addDevice(device, { hotplugged: true });
+      if (this.trace.active) this.#queueTrace.update();
+      return added;
+    });
   }
 
   /**
@@ -521,6 +557,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       plan: this.#plan,
       halted: (look) => this.#halted(look),
       operate: (work) => this.#enqueue(async () => work()),
+      trace: this.trace,
     });
   }
 

@@ -15,6 +15,8 @@ export interface MonitorNetworkOptions {
   readonly tree: ObjectTree;
   /** Does work in the machine's operation queue. */
   operate<T>(work: () => T | Promise<T>): Promise<T>;
+  /** A card's driver has been asked to announce itself. */
+  announced(name: string): void;
 }
 
 /** A network card. */
@@ -128,7 +130,9 @@ export class MonitorNetwork implements NetworkView {
     this.#announcing.delete(id);
     const round = async (left: number): Promise<void> => {
       await this.#o.operate(() => {
-        for (const { name, device } of this.#nics) if (interfaces?.includes(name) ?? true) device.announce();
+        for (const { name, device } of this.#nics) {
+          if ((interfaces?.includes(name) ?? true) && device.announce()) this.#o.announced(name);
+        }
       });
       if (left <= 1) return;
       const delay = Math.min(initial + (rounds - left) * step, max);

@@ -21,11 +21,14 @@ import type {
 import type { ObjectTree } from '../qom/tree.ts';
 import type { IoErrorEvent } from '../virtio/backend/backend.ts';
 import { BalloonDevice } from '../virtio/balloon/device.ts';
+import { BALLOON_PAGE_SIZE } from '../virtio/spec/balloon.ts';
 import type { SerialPort } from '../virtio/console/device.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
 import * as L from '../worker/layout.ts';
 import type { ControlPage } from './control-page.ts';
 import type { DeviceName } from './device-removal.ts';
+import { isTraceName, TRACE_EVENTS } from '../trace/trace.ts';
+import type { Trace } from '../trace/trace.ts';
 import { hartRegisters } from './hart-registers.ts';
 import {
   blockInfos,
@@ -84,6 +87,7 @@ export interface MonitoredParts {
   halted<T>(look: () => T): Promise<T>;
   /** Does work in the machine's operation queue, one thing after the other. */
   operate<T>(work: () => T | Promise<T>): Promise<T>;
+  readonly trace: Trace;
 }
 
 const CPU_TYPE = 'rv64-riscv-cpu';
@@ -109,7 +113,7 @@ export class MachineMonitorTarget implements MonitorTarget {
     this.name = parts.name;
     const operate: MonitoredParts['operate'] = (work) => parts.operate(work);
     this.qom = qomView(machine.qom, operate);
-    this.network = new MonitorNetwork({ tree: machine.qom, operate });
+    this.network = new MonitorNetwork({ tree: machine.qom, operate, announced: (name) => this.#announced(name) });
     machine.on('state', (state) => this.#stateChanged(state));
     machine.on('exit', (exit) => this.#emit('SHUTDOWN', shutdownCause(exit, this.#quitting)));
     machine.on('reset', (by) =>
@@ -147,6 +151,10 @@ export class MachineMonitorTarget implements MonitorTarget {
 
   onEvent(listener: <N extends EventName>(name: N, data: EventData<N>) => void): void {
     this.#listeners.push(listener as (name: EventName, data: Json) => void);
+  }
+
+  #announced(name: string): void {
+    this.#parts.trace.emit('virtio_net_announce_notify', name);
   }
 
   #emit<N extends EventName>(name: N, data: EventData<N>): void {
@@ -192,6 +200,7 @@ export class MachineMonitorTarget implements MonitorTarget {
   }
 
   powerdown(): Promise<void> {
+    this.#parts.trace.emit('qemu_system_powerdown_request', '');
     this.#emit('POWERDOWN', {});
     return Promise.resolve();
   }
@@ -298,7 +307,15 @@ export class MachineMonitorTarget implements MonitorTarget {
     if (device === null) return null;
     return {
       actual: device.actual,
-      setTarget: (bytes) => this.#parts.operate(() => device.setTarget(bytes)),
+      setTarget: (bytes) =>
+        this.#parts.operate(() => {
+          device.setTarget(bytes);
+          const pages = (this.ramSize - device.target) / BALLOON_PAGE_SIZE;
+          this.#parts.trace.emit(
+            'virtio_balloon_to_target',
+            `balloon target: 0x${bytes.toString(16)} num_pages: ${pages}`,
+          );
+        }),
     };
   }
 
@@ -396,7 +413,17 @@ export class MachineMonitorTarget implements MonitorTarget {
     chardev.sendBreak();
   }
 
-  readonly trace: MonitorTarget['trace'] = { events: [], set: () => {} };
+  get trace(): MonitorTarget['trace'] {
+    const { trace } = this.#parts;
+    return {
+      events: TRACE_EVENTS.map((name) => ({ name, enabled: trace.isOn(name) })),
+      set: (name, enabled) => {
+        if (isTraceName(name)) trace.set(name, enabled);
+      },
+      emit: (name, text) => trace.emit(name, text),
+      onLine: (listener) => void trace.onLine(listener),
+    };
+  }
 }
 
 function text(value: Json | undefined): string | undefined {

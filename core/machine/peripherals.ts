@@ -10,6 +10,8 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Network } from '../net/network.ts';
 import type { IoErrorEvent } from '../virtio/backend/backend.ts';
 import { PciHost } from '../pci/host.ts';
+import type { Trace } from '../trace/trace.ts';
+import type { VirtioTransport } from '../virtio/transport/transport.ts';
 import { VirtioMmioBus } from '../virtio/mmio-bus.ts';
 import { VirtioPciSlots } from '../virtio/pci-bus.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
@@ -37,6 +39,7 @@ export interface PeripheralsOptions {
   host: HostSpec;
   /** The control thread's instance. */
   engine: Engine;
+  trace: Trace;
   chardevs: Chardevs;
   /** Something the user should know, one line. */
   onMessage: (text: string) => void;
@@ -90,14 +93,15 @@ export class Peripherals {
   private constructor(options: PeripheralsOptions, workers: IoWorkers) {
     this.#o = options;
     this.#workers = workers;
-    const { guest, engine, host, config, chardevs, onMessage } = options;
+    const { guest, engine, host, config, chardevs, onMessage, trace } = options;
     const sink = interruptSink(engine);
-    this.#pci = new VirtioPciSlots({ memory: guest, host: new PciHost(), sink });
+    this.#pci = new VirtioPciSlots({ memory: guest, host: new PciHost(), sink, trace });
     this.#bus = new VirtioMmioBus({
       memory: guest,
       engine: sink,
       iothreads: [workers.main],
       legacy: config.forceLegacy,
+      trace,
     });
     this.#network = new Network({
       memory: guest.memory,
@@ -196,6 +200,16 @@ export class Peripherals {
   write(address: number, size: number, value: bigint): void | Promise<void> {
     const bus = this.#bus.accepts(address, size) ? this.#bus : this.#pci.host;
     return bus.write(address, size, Number(value));
+  }
+
+  /** Whether harts serve what they can of virtio-mmio by themselves. */
+  serveHot(served: boolean): void {
+    this.#bus.serveHot(served);
+  }
+
+  /** The virtio-mmio devices, by slot. */
+  get slots(): readonly VirtioTransport[] {
+    return this.#bus.transports;
   }
 
   /** The PCI host bridge, for the inspector and the monitor. */

@@ -48,6 +48,12 @@ export class Monitor {
       commands: QMP_COMMANDS,
       runHmp: (line, cpu) => this.#runHmp(line, cpu),
     };
+    target.trace.onLine((line) => this.traffic.add('trace', null, line));
+    this.traffic.subscribe(({ kind, client, text }) => {
+      if (kind === 'command') target.trace.emit('handle_qmp_command', `mon ${client} req: ${text}`);
+      if (kind === 'line') target.trace.emit('handle_hmp_command', `mon ${client} cmdline: ${text}`);
+      if (kind === 'event') target.trace.emit('monitor_protocol_event_emit', `event=${text}`);
+    });
     target.onEvent((name, data) => this.#event(name, data as Json));
   }
 

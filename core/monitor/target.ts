@@ -367,4 +367,8 @@ export interface TraceControl {
   readonly events: readonly { readonly name: string; readonly enabled: boolean }[];
   /** Only for a name of `events`. */
   set(name: string, enabled: boolean): void;
+  /** A line of an event of the monitor itself, if it is on. */
+  emit(name: 'handle_qmp_command' | 'handle_hmp_command' | 'monitor_protocol_event_emit', text: string): void;
+  /** Told of all lines. */
+  onLine(listener: (line: string) => void): void;
 }

@@ -8,9 +8,9 @@ const TEXT_LIMIT = 64 * 1024;
 
 /**
  * connect, disconnect: a client; `text` is "qmp" or "hmp". command: a request of QMP; reply, error: the answer to it; line: a
- * line of HMP; event: an event of QMP, whether a client gets it or not.
+ * line of HMP; event: an event of QMP, whether a client gets it or not. trace: a line of a trace event.
  */
-export type TrafficKind = 'connect' | 'disconnect' | 'command' | 'reply' | 'error' | 'line' | 'event';
+export type TrafficKind = 'connect' | 'disconnect' | 'command' | 'reply' | 'error' | 'line' | 'event' | 'trace';
 
 export interface TrafficEntry {
   /** Counts entries from 1: who has seen one knows what is new. */
@@ -18,7 +18,7 @@ export interface TrafficEntry {
   /** Milliseconds since 1970. */
   readonly time: number;
   readonly kind: TrafficKind;
-  /** Clients count from 1; 0 is Monitor.execute(); null for events, which are for all. */
+  /** Clients count from 1; 0 is Monitor.execute(); null for events, which are for all, and traces. */
   readonly client: number | null;
   /** JSON on one line, or HMP's line. */
   readonly text: string;

@@ -5,6 +5,7 @@ import { VIRTIO_IRQ, VIRTIO_PHYS, VIRTIO_SLOTS, VIRTIO_SLOT_SIZE } from '../mach
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { IoThreadHandle } from '../worker/iothread-handle.ts';
 import type { IoErrorEvent } from './backend/backend.ts';
+import type { Trace } from '../trace/trace.ts';
 import type { PlugOptions, VirtioBus } from './bus.ts';
 import type { VirtioDevice } from './device.ts';
 import { NoteLimiter } from './note-limiter.ts';
@@ -27,6 +28,7 @@ export interface VirtioMmioBusOptions {
    * again.
    */
   onIoError?(device: string, event: IoErrorEvent): void;
+  trace?: Trace;
   /** A driver broke a rule of the spec; one line. At most some ten a second for each device. */
   onNote?(device: string, message: string): void;
 }
@@ -91,7 +93,7 @@ export class VirtioMmioBus {
   }
 
   async #plug(slot: number, legacy: boolean, device: VirtioDevice, options: PlugOptions): Promise<MmioTransport> {
-    const { memory, engine } = this.#options;
+    const { memory, engine, trace } = this.#options;
     const transport = new MmioTransport({
       memory,
       slot,
@@ -100,6 +102,7 @@ export class VirtioMmioBus {
       legacy,
       device,
       sink: engine,
+      ...(trace === undefined ? {} : { trace }),
       ...options,
     });
     this.#slots[slot] = transport;
@@ -140,6 +143,11 @@ export class VirtioMmioBus {
     if (!transport) return;
     await transport.unplug();
     this.#slots[slot] = null;
+  }
+
+  /** Whether harts serve the registers that they can serve by themselves, or have the control thread serve all. */
+  serveHot(served: boolean): void {
+    for (const transport of this.#slots) transport?.serveHot(served);
   }
 
   /** Takes all devices out. */

@@ -9,6 +9,7 @@ import { RingsideError } from '../errors.ts';
 import { MAX_VIRTIO } from '../worker/layout.ts';
 import type { PlugOptions, VirtioPciBus, VirtioPciOptions, VirtioPlug } from './bus.ts';
 import type { VirtioDevice } from './device.ts';
+import type { Trace } from '../trace/trace.ts';
 import type { InterruptSink } from './transport/interrupt.ts';
 import { PciTransport } from './transport/pci.ts';
 import { VirtioPciFunction } from './transport/pci-function.ts';
@@ -19,6 +20,7 @@ export interface VirtioPciSlotsOptions {
   memory: GuestMemory;
   host: PciHost;
   sink: InterruptSink;
+  trace?: Trace;
 }
 
 /** The virtio slots (layout.ts) that PCI devices of a machine have, and where harts find their registers. */
@@ -26,12 +28,14 @@ export class VirtioPciSlots {
   readonly memory: GuestMemory;
   readonly host: PciHost;
   readonly sink: InterruptSink;
+  readonly trace: Trace | null;
   readonly #functions: (VirtioPciFunction | 'reserved' | null)[] = new Array<null>(MAX_VIRTIO).fill(null);
   /** Those whose doorbells harts do not ring themselves. */
   readonly #slow = new Set<VirtioPciFunction>();
   readonly #map: PciMap;
 
-  constructor({ memory, host, sink }: VirtioPciSlotsOptions) {
+  constructor({ memory, host, sink, trace }: VirtioPciSlotsOptions) {
+    this.trace = trace ?? null;
     this.memory = memory;
     this.host = host;
     this.sink = sink;
@@ -117,7 +121,7 @@ export class VirtioOnPci implements VirtioPciBus, PciPortBus {
       throw new RingsideError('bad-option', `${device.type} has no legacy interface: give ${id} disable-legacy=on.`);
     }
     const { bus } = this;
-    const { memory, sink, host } = this.#slots;
+    const { memory, sink, host, trace } = this.#slots;
     const devfn = bus.reserve(id, address, multifunction);
     let slot: number | null = null;
     try {
@@ -131,6 +135,7 @@ export class VirtioOnPci implements VirtioPciBus, PciPortBus {
         ...(ringFeatures === undefined ? {} : { ringFeatures }),
         note,
         event,
+        ...(trace === null ? {} : { trace }),
         sink,
         intx: INTX_INPUT + line * INTX_LINE_INPUTS + slot,
         irq: PCIE_IRQ + line,

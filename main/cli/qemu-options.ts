@@ -11,6 +11,7 @@ import { busOf, linksOf } from './options/qdev.ts';
 import { RUN_OPTIONS, type RunDraft, type RunOption } from './options/run-table.ts';
 import { type MonitorRequest, socketPlace } from './options/monitors.ts';
 import { badOption, isHelp } from './options/syntax.ts';
+import type { TraceRequest } from './options/trace.ts';
 
 const MIB = 2 ** 20;
 /** As QEMU's virt board has it. */
@@ -37,6 +38,8 @@ export interface RunRequest {
   monitors: MonitorRequest[];
   /** What the translator is to write down, and where: null is stderr. */
   log?: { items: JitLogItem[]; file: string | null };
+  /** Trace events that are on from the beginning, and where lines go, also those that are turned on later: null is stderr. */
+  trace: TraceRequest;
   /** Files of drives whose format was not said, to be looked at before they are taken for raw. */
   unnamedFormats: string[];
 }
@@ -189,7 +192,9 @@ function checkTogether(draft: RunDraft): void {
     throw badOption('-accel', 'a cache is for jit: leave out cache= and --jit-cache');
   }
   if (draft.memory !== undefined) checkMemory(draft.memory);
-  if (draft.logFile !== undefined && draft.log === undefined) throw badOption('-D', 'it is for -d ITEM');
+  if (draft.logFile !== undefined && draft.log === undefined && draft.trace === undefined) {
+    throw badOption('-D', 'it is for -d ITEM and -trace');
+  }
   if (draft.log !== undefined && draft.accel === 'interp') {
     throw badOption('-d', 'nothing is translated with -accel interp: leave out one of the two');
   }
@@ -238,6 +243,7 @@ export function parseRunArguments(args: readonly string[]): RunRequest | null {
     terminal: terminalOf(draft, monitors),
     monitors: monitors.filter(({ place }) => place.kind === 'socket'),
     ...(draft.log === undefined ? {} : { log: { items: draft.log, file: draft.logFile ?? null } }),
+    trace: { events: draft.trace?.events ?? [], file: draft.trace?.file ?? draft.logFile ?? null },
     unnamedFormats: draft.drives.filter(({ format }) => format === undefined).map(({ file }) => file!),
   };
 }

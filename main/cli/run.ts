@@ -16,6 +16,7 @@ import {
   typeHelpText,
 } from './qemu-options.ts';
 import { runSession } from './session.ts';
+import { TraceOutput } from './trace-output.ts';
 
 /** How image formats other than raw begin. */
 const MAGICS = [
@@ -95,7 +96,11 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     import('../../native/index.ts'),
   ]);
   const log = request.log === undefined ? {} : { jit: { log: openLog(request.log) } };
-  const machine = await Machine.create(config, { host: nativeHostSpec(), ...log });
+  const { events, file } = request.trace;
+  // -D's file, which -d has opened already, may be the same.
+  const traces = TraceOutput.open(file, file !== null && file === request.log?.file);
+  const machine = await Machine.create(config, { host: nativeHostSpec(), ...log, trace: events });
+  machine.trace.onLine((line) => traces.write(line));
   const monitors = await Monitors.create(
     machine.monitor(request.name ?? null),
     request.monitors,

@@ -406,9 +406,12 @@ describe('refusals: one line that names the option and says what is allowed', ()
     ['-kernel K --mirror http://x', '--mirror: it is for --guest NAME'],
     ['-bios fw -append x', '-append: it is for a kernel: give -kernel FILE as well'],
     ['-bios fw -initrd x', '-initrd: it is for a kernel: give -kernel FILE as well'],
-    ['-bios fw -d in_asm,out_asm', '-d: "out_asm" is not allowed (did you mean out_wasm?): in_asm, out_wasm, jit'],
+    [
+      '-bios fw -d in_asm,out_asm',
+      '-d: "out_asm" is not allowed (did you mean out_wasm?): in_asm, out_wasm, jit, trace:PATTERN',
+    ],
     ['-bios fw -d jit -accel interp', '-d: nothing is translated with -accel interp: leave out one of the two'],
-    ['-bios fw -D log', '-D: it is for -d ITEM'],
+    ['-bios fw -D log', '-D: it is for -d ITEM and -trace'],
   ])('%s', (line, expected) => {
     const message = refusal(words(line));
     expect(message).toContain(expected);

@@ -112,6 +112,34 @@ describe('the monitor of a booted guest', () => {
     );
     expect(flat).toMatch(/\n {2}00000004[0-9a-f]{8}-[0-9a-f]{16} \(prio 0, i\/o\): virtio-pci-notify-virtio-blk\n/);
 
+    // Trace events: of registers that harts otherwise serve by themselves, of queues in workers, of the machine.
+    const traced: string[] = [];
+    machine.trace.onLine((line) => traced.push(line));
+    const read = 'dd if=/dev/vda of=/dev/null bs=4k count=1 skip=3 iflag=direct 2>/dev/null';
+    expect(await ask(hmp, 'trace-event virtio_* on')).toBe('');
+    expect(await ask(hmp, 'trace-event virtqueue_pop on')).toBe('');
+    await shell.ok(read);
+    const line = (pattern: RegExp): Promise<void> =>
+      expect.poll(() => traced.some((text) => pattern.test(text)), { timeout: 30_000 }).toBe(true);
+    await line(/^virtio_queue_notify vdev disk1 n \d vq disk1:requestq/);
+    await line(/^virtqueue_pop vq disk1:requestq\S* elem \d+ bytes 4113$/);
+    await line(/^virtio_blk_handle_read vdev disk1 req \d+ sector 24 nsectors 8$/);
+    await line(/^virtio_blk_req_complete vdev disk1 req \d+ status 0$/);
+    await line(/^virtio_notify vdev disk1 vq disk1:requestq/);
+    await line(/^virtio_mmio_write_offset virtio_mmio_write offset 0x50 value 0x/);
+    await line(/^virtio_mmio_read virtio_mmio_read offset 0x60$/);
+    expect(await ask(hmp, 'info trace-events virtqueue_p*')).toBe('virtqueue_pop : state 1\n');
+    expect(await ask(hmp, 'trace-event * off')).toBe('');
+    expect(await ask(hmp, 'trace-event pci_cfg_read on')).toBe('');
+    await shell.ok('od -A n -t x1 /sys/bus/pci/devices/0000:00:01.0/config');
+    await line(/^pci_cfg_read disk1 00:01\.0 @0x0 -> 0x1af4|^pci_cfg_read disk1 00:01\.0 @0x[0-9a-f]+ -> 0x/);
+    expect(await ask(hmp, 'trace-event pci_cfg_read off')).toBe('');
+    await shell.ok('true');
+    traced.length = 0;
+    await shell.ok(read);
+    expect(traced).toEqual([]);
+    expect(await ask(hmp, 'trace-event nope on')).toBe('Error: unknown event "nope"\n');
+
     // Registers and memory: the kernel's text is where the page tables say.
     const registers = await ask(hmp, 'info registers -a');
     expect(registers).toMatch(/CPU#0\n pc {7}[0-9a-f]{16}\n[^]*CPU#1\n[^]* satp {5}[89a][0-9a-f]{15}\n/);
@@ -129,12 +157,17 @@ describe('the monitor of a booted guest', () => {
     expect(await shell.ok('echo $((6 * 7))')).toBe('42');
 
     // Stop and go.
+    expect(await execute(qmp, 'trace-event-set-state', { name: 'runstate_set', enable: true })).toEqual({});
     expect(await execute(qmp, 'stop')).toEqual({});
     expect(await execute(qmp, 'query-status')).toEqual({ status: 'paused', singlestep: false, running: false });
     const pc = await ask(hmp, 'p/x $pc');
     expect(await ask(hmp, 'p/x $pc')).toBe(pc);
     expect(await ask(hmp, 'c')).toBe('');
     expect(await shell.ok('echo on')).toBe('on');
+    expect(traced).toEqual([
+      'runstate_set current_run_state 9 (running) new_state 4 (paused)',
+      'runstate_set current_run_state 4 (paused) new_state 9 (running)',
+    ]);
 
     // The balloon.
     qmp.text = '';

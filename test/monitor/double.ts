@@ -337,6 +337,8 @@ export class DoubleTarget implements MonitorTarget {
     return {
       events: [...this.#traced].map(([name, enabled]) => ({ name, enabled })),
       set: (name, enabled) => this.#traced.set(name, enabled),
+      emit: () => {},
+      onLine: () => {},
     };
   }
 }

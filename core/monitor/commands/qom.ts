@@ -1,4 +1,5 @@
 /** The object tree and the types (qapi/qom.json). */
+import { matchesPattern } from '../../trace/trace.ts';
 import { deviceNotFound, MonitorError } from '../errors.ts';
 import { any, bool, i64, list, nothing, object, openObject, optional, str } from '../schema.ts';
 import type { Json } from '../qmp/json.ts';
@@ -195,31 +196,9 @@ export function balloonOf(target: MonitorTarget): NonNullable<MonitorTarget['bal
 
 export function matchingEvents(target: MonitorTarget, pattern: string): MonitorTarget['trace']['events'] {
   const isPattern = /[*?]/.test(pattern);
-  const found = target.trace.events.filter(({ name }) => matches(pattern, name));
+  const found = target.trace.events.filter(({ name }) => matchesPattern(pattern, name));
   if (found.length === 0 && !isPattern) throw new MonitorError(`unknown event "${pattern}"`);
   return found;
-}
-
-/** Glob matching in linear space and without backtracking into earlier stars. */
-function matches(pattern: string, name: string): boolean {
-  let p = 0;
-  let n = 0;
-  let star = -1;
-  let mark = 0;
-  while (n < name.length) {
-    if (p < pattern.length && (pattern[p] === '?' || pattern[p] === name[n])) {
-      p++;
-      n++;
-    } else if (pattern[p] === '*') {
-      star = p++;
-      mark = n;
-    } else if (star >= 0) {
-      p = star + 1;
-      n = ++mark;
-    } else return false;
-  }
-  while (pattern[p] === '*') p++;
-  return p === pattern.length;
 }
 
 export function setTrace(target: MonitorTarget, pattern: string, enable: boolean): void {

@@ -35,6 +35,11 @@ export class HotWords {
     this.#store(VQ_PRESENT, 1);
   }
 
+  /** Whether harts serve the registers that they can serve by themselves; else all accesses come to the control thread. */
+  serve(served: boolean): void {
+    if (this.#load(VQ_NUM_QUEUES) > 0) this.#store(VQ_PRESENT, served ? 1 : 0);
+  }
+
   unplug(): void {
     this.#store(VQ_PRESENT, 0);
     this.#store(VQ_NUM_QUEUES, 0);

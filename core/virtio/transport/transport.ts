@@ -23,6 +23,7 @@ import type { LintRule } from '../lint/rules.ts';
 import { LEGACY_RING_FEATURES, MODERN_RING_FEATURES, ringFeatureBits } from '../queue/ring-features.ts';
 import { VIRTIO_F_RING_RESET, hasFeature } from '../spec/features.ts';
 import { STATUS_DEVICE_NEEDS_RESET, STATUS_DRIVER_OK, STATUS_FEATURES_OK } from '../spec/status.ts';
+import type { Trace } from '../../trace/trace.ts';
 import { DeviceQueues } from './device-queues.ts';
 import type { TransportKind } from './device-queues.ts';
 import { writeStatus } from './device-status.ts';
@@ -46,6 +47,7 @@ export interface TransportOptions {
   /** Rules of the spec that the driver breaks, one line each. */
   note(message: string): void;
   event(event: IoErrorEvent): void;
+  trace?: Trace;
 }
 
 export abstract class VirtioTransport implements DeviceHost {
@@ -206,6 +208,7 @@ export abstract class VirtioTransport implements DeviceHost {
 
   /** @param value 8 bits */
   protected writeStatus(value: number): void | Promise<void> {
+    this.options.trace?.emit('virtio_set_status', `vdev ${this.device.id} val ${value}`);
     if (value === 0) return this.reset();
     this.#linter.statusWritten(this.#status, value, this.legacy, () => this.hot.doorbells(this.queues.length));
     const { added, notes } = writeStatus(this.#status, value, this.legacy);
@@ -250,6 +253,16 @@ export abstract class VirtioTransport implements DeviceHost {
     const { running } = this.#queues;
     if (running.length === 0) return this.resetState();
     return this.hold(this.#queues.deactivate(running).then(() => this.resetState()));
+  }
+
+  /** Entries that the selected queue can have; 0: there is none. */
+  get queueSizeMax(): number {
+    return this.queue?.maxSize ?? 0;
+  }
+
+  /** Whether harts serve the registers that they can serve by themselves, or have the control thread serve all. */
+  serveHot(served: boolean): void {
+    this.hot.serve(served);
   }
 
   /** Machine reset: also what a device reset leaves. */

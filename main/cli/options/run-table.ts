@@ -14,6 +14,8 @@ import {
 } from './qdev.ts';
 import { MON_KEYS, type MonitorRequest, parsePlace } from './monitors.ts';
 import { type KeyTable, badOption, choice, count, parseList, size, text } from './syntax.ts';
+import { TRACE_KEYS, type TraceRequest, addTrace, traceHelp } from './trace.ts';
+import { VIRTFS_KEYS, parseVirtfs } from './virtfs.ts';
 
 /** Where the serial port goes: the terminal with or without the escape key, nowhere, or a -chardev. */
 export type SerialTarget = 'stdio' | 'mon:stdio' | 'null' | `chardev:${string}`;
@@ -47,6 +49,7 @@ export interface RunDraft {
   startPaused: boolean;
   log?: JitLogItem[];
   logFile?: string;
+  trace?: TraceRequest;
   name?: string;
   guest?: string;
   mirror?: string;
@@ -87,12 +90,10 @@ const LOG_KEYS: KeyTable = Object.fromEntries(
   Object.entries(JIT_LOG_ITEMS).map(([item, help]) => [item, { ...text('', help), bare: true }]),
 );
 
-function logItems(option: string, value: string): JitLogItem[] {
+function logItem(option: string, item: string): JitLogItem {
   const known = Object.keys(JIT_LOG_ITEMS);
-  return value.split(',').map((item) => {
-    if (Object.hasOwn(JIT_LOG_ITEMS, item)) return item as JitLogItem;
-    throw badOption(option, `"${item}" is not allowed${didYouMean(item, known)}: ${known.join(', ')}`);
-  });
+  if (Object.hasOwn(JIT_LOG_ITEMS, item)) return item as JitLogItem;
+  throw badOption(option, `"${item}" is not allowed${didYouMean(item, known)}: ${known.join(', ')}, trace:PATTERN`);
 }
 
 function addBackend(list: BackendConfig[], option: BackendOption, value: string): void {
@@ -292,6 +293,19 @@ export const RUN_OPTIONS: readonly RunOption[] = [
   ),
   backendOption('-fsdev', 'a folder for a virtio-9p device; "-fsdev help" lists the types', ({ fsdevs }) => fsdevs),
   {
+    names: ['-virtfs'],
+    argument: 'local,path=DIR,mount_tag=TAG,security_model=MODEL[,KEY=VALUE...]',
+    section: 'Disks and devices',
+    help: 'a shared folder: -fsdev with the same keys, and a virtio-9p-pci device',
+    keys: { '': VIRTFS_KEYS },
+    apply(draft, value) {
+      const { fsdev, device } = parseVirtfs(value, draft.fsdevs.length);
+      if (draft.fsdevs.some(({ id }) => id === fsdev.id)) throw badOption('-virtfs', `id=${fsdev.id} is given twice`);
+      draft.fsdevs.push(fsdev);
+      draft.devices.push(device);
+    },
+  },
+  {
     names: ['-nographic'],
     section: 'Console',
     help: 'as -serial mon:stdio -display none',
@@ -402,17 +416,31 @@ export const RUN_OPTIONS: readonly RunOption[] = [
     names: ['-d'],
     argument: 'ITEM[,ITEM...]',
     section: 'Debugging',
-    help: 'write down what the translator does, to stderr or the file of -D',
+    help: 'write down what the translator does, or trace:PATTERN, to stderr or the file of -D',
     keys: { '': LOG_KEYS },
     apply(draft, value) {
-      draft.log = [...(draft.log ?? []), ...logItems('-d', value)];
+      for (const item of value.split(',')) {
+        if (item.startsWith('trace:')) draft.trace = addTrace('-d', item.slice('trace:'.length), draft.trace);
+        else draft.log = [...(draft.log ?? []), logItem('-d', item)];
+      }
+    },
+  },
+  {
+    names: ['-trace'],
+    argument: '[[enable=]PATTERN][,events=FILE][,file=FILE]',
+    section: 'Debugging',
+    help: 'turn trace events on: lines about what devices do; "-trace help" lists them',
+    keys: { '': TRACE_KEYS },
+    describe: traceHelp,
+    apply(draft, value) {
+      draft.trace = addTrace('-trace', value, draft.trace);
     },
   },
   {
     names: ['-D'],
     argument: 'FILE',
     section: 'Debugging',
-    help: 'where -d writes; what was in the file goes',
+    help: 'where -d and -trace write; what was in the file goes',
     apply(draft, value) {
       if (value === '') throw badOption('-D', 'empty; it is the name of a file');
       draft.logFile = value;
