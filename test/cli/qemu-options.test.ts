@@ -229,7 +229,7 @@ describe('help', () => {
   });
 
   test.each([
-    ['-device help', /^Storage devices:\nname "virtio-9p-device", bus virtio-bus, desc "/],
+    ['-device help', /\n\nStorage devices:\nname "virtio-9p-device", bus virtio-bus, desc "/],
     ['-device help', /^name "virtio-blk-pci", bus PCI, alias "virtio-blk", desc "a disk"$/m],
     ['-kernel K -device ?', /^Input devices:$/m],
     ['-device virtio-blk-pci,help', /^virtio-blk-pci options:\n {2}addr=<int32> {11}- slot and/],
