@@ -204,7 +204,7 @@ describe('the monitor of a booted guest', () => {
     await shell.ready();
     qmp.send('{"execute": "quit"}');
     await qmp.until(
-      /\{"return": \{\}\}\r\n[^\n]*"event": "SHUTDOWN", "data": \{"guest": false, "reason": "host-qmp-quit"\}/,
+      /\{"return": \{\}\}\r\n[^]*"event": "SHUTDOWN", "data": \{"guest": false, "reason": "host-qmp-quit"\}/,
     );
     expect(await guest.exit).toEqual({ reason: 'host-quit', code: 0 });
     await close();
