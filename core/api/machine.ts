@@ -40,8 +40,9 @@ export const driveConfig = z.strictObject({
 export type DriveConfig = z.infer<typeof driveConfig>;
 
 /** A property: JSON of its kind, or text as on a command line. Which there are is up to the type. */
+const scalar = z.union([z.string(), z.number(), z.boolean()]);
 const propertyInput = z.union(
-  [z.string(), z.number(), z.boolean(), z.null(), z.array(z.union([z.string(), z.number(), z.boolean()]))],
+  [scalar, z.null(), z.array(z.union([scalar, z.record(z.string(), z.union([scalar, z.array(scalar)]))]))],
   { error: 'must be text, a number, true, false, null or a list' },
 );
 

@@ -62,6 +62,8 @@ export interface DiskHandle {
   /** Discards are passed on to the host. */
   readonly discard: boolean;
   readonly discardGranularity: number;
+  /** SharedFlush: all threads that have the disk share it. */
+  readonly flushState: SharedArrayBuffer;
 }
 
 /** Whether others are kept off the image, or why not. */

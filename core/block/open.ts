@@ -12,6 +12,7 @@ import { formatHint, HINT_BYTES } from './format-hint.ts';
 import { lockImage } from './lock.ts';
 import type { ImageLock, Locking } from './lock.ts';
 import { RawDisk } from './raw.ts';
+import { createFlushState } from './shared-flush.ts';
 
 export interface DiskOptions {
   /** Path of a regular file or a block device. */
@@ -64,6 +65,7 @@ export function openDisk(options: DiskOptions): OpenDisk {
       readonly,
       discard: discard === 'unmap' && !readonly && canPunch(host, fd, info),
       discardGranularity: Math.max(SECTOR_SIZE, info.preferredBlockSize),
+      flushState: createFlushState(),
     };
     const disk = new RawDisk(handle, host, () => {
       held.release();

@@ -5,6 +5,7 @@ import type { Disk, DiskHandle } from './disk.ts';
 import { SECTOR_SIZE } from './disk.ts';
 import { DiskError, diskError } from './errors.ts';
 import type { DiskOperation } from './errors.ts';
+import { SharedFlush } from './shared-flush.ts';
 
 /** No more than this goes into one system call: hosts differ in what they take, and all take this. */
 const MAX_TRANSFER = 2 ** 30;
@@ -28,7 +29,9 @@ export class RawDisk implements Disk {
   readonly #write: Transfer;
   readonly #release: (() => void) | null;
   #closed = false;
+  /** Why the first flush failed, if it was here. */
   #flushError: DiskError | null = null;
+  readonly #flushes: SharedFlush;
   /** The file system has said that it cannot; asking again costs a system call each time. */
   #noPunch = false;
   #noZeroRange = false;
@@ -42,6 +45,7 @@ export class RawDisk implements Disk {
     this.canDiscard = handle.discard && !handle.readonly;
     this.canWriteZeroes = !handle.readonly;
     this.discardGranularity = handle.discardGranularity;
+    this.#flushes = new SharedFlush(handle.flushState);
     this.#host = host;
     this.#read = (fd, views, position) => host.readv(fd, views, position);
     this.#write = (fd, views, position) => host.writev(fd, views, position);
@@ -62,12 +66,19 @@ export class RawDisk implements Disk {
     this.#checkOpen('flush');
     if (this.#flushError) throw this.#flushError;
     if (this.readonly) return;
-    try {
-      this.#host.fdatasync(this.handle.fd);
-    } catch (error) {
-      this.#flushError = diskError('flush', this.file, error);
-      throw this.#flushError;
-    }
+    this.#flushes.exclusively(() => {
+      if (this.#flushes.failed) {
+        const detail = 'an earlier flush has failed, and what was not written then is lost.';
+        throw new DiskError('flush', this.file, 'EIO', detail);
+      }
+      try {
+        this.#host.fdatasync(this.handle.fd);
+      } catch (error) {
+        this.#flushError = diskError('flush', this.file, error);
+        this.#flushes.fail();
+        throw this.#flushError;
+      }
+    });
   }
 
   discard(offset: number, length: number): void {

@@ -10,6 +10,7 @@ import type {
   PropertySpec,
   PropertyValue,
   StringProperty,
+  StructListProperty,
 } from './property.ts';
 
 const ON_OFF: Readonly<Record<string, boolean>> = {
@@ -86,6 +87,8 @@ function fromText(spec: PropertySpec, text: string): PropertyValue {
       return oneOf(spec, text);
     case 'link':
       return idOf(spec, text);
+    case 'struct-list':
+      return structs(spec, json(text));
     case 'array':
       return list(spec, text === '' ? [] : text.split(':'), (element, value) => fromText(element, value as string));
   }
@@ -114,6 +117,8 @@ function fromJson(spec: PropertySpec, value: unknown): PropertyValue {
     case 'link':
       if (value === null && spec.default === null) return null;
       throw new BadValue(`${show(value)} is not a string`);
+    case 'struct-list':
+      return structs(spec, value);
     case 'array':
       if (Array.isArray(value)) return list(spec, value, (element, item) => readElement(element, item));
       throw new BadValue(`${show(value)} is not an array`);
@@ -211,6 +216,46 @@ function list(
   return items.map((item) => read(spec, item));
 }
 
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new BadValue(`"${text}" is not JSON: a list such as [{...}, {...}]`);
+  }
+}
+
+function structs({ fields }: StructListProperty, items: unknown): readonly PropertyValue[] {
+  if (!Array.isArray(items)) throw new BadValue(`${show(items)} is not a list`);
+  return items.map((item: unknown, i) => {
+    const where = `item ${i}`;
+    if (typeof item !== 'object' || item === null || Array.isArray(item)) {
+      throw new BadValue(`${where}: ${show(item)} is not an object`);
+    }
+    const names = fields.map(({ name }) => name);
+    const unknown = Object.keys(item).find((name) => !names.includes(name));
+    if (unknown !== undefined) {
+      throw new BadValue(`${where}: there is no "${unknown}"${didYouMean(unknown, names)}: ${names.join(', ')}`);
+    }
+    const value: Record<string, PropertyValue> = {};
+    for (const field of fields) {
+      const given = (item as Record<string, unknown>)[field.name];
+      if (given === undefined) {
+        if (field.required) throw new BadValue(`${where}: ${field.name} is missing`);
+        continue;
+      }
+      try {
+        // Numbers and lists as text would be for a command line; this is JSON.
+        if (typeof given === 'string' && field.kind !== 'string') throw new BadValue(`${show(given)} is not allowed`);
+        value[field.name] = readElement(field, given);
+      } catch (error) {
+        if (!(error instanceof BadValue)) throw error;
+        throw new BadValue(`${where}: ${field.name}: ${error.message}`);
+      }
+    }
+    return value;
+  });
+}
+
 function show(value: unknown): string {
   if (typeof value === 'bigint') return value.toString();
   // JSON of an undefined or a function is undefined.
@@ -236,6 +281,8 @@ const TYPE_NAMES = {
 /** QEMU's name of a property's type, e.g. "uint16", "link<iothread>". */
 export function propertyTypeName(spec: PropertySpec): string {
   switch (spec.kind) {
+    case 'struct-list':
+      return spec.typeName;
     case 'enum':
     case 'string':
       return spec.typeName ?? 'str';
@@ -252,6 +299,7 @@ export function propertyTypeName(spec: PropertySpec): string {
 export function formatDefault(value: PropertyValue): string | null {
   if (value === null || (Array.isArray(value) && value.length === 0)) return null;
   if (typeof value === 'string') return `"${value}"`;
+  if (typeof value === 'object' && !Array.isArray(value)) return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map((item) => formatDefault(item as PropertyValue)).join(', ')}]`;
   return String(value as boolean | number | bigint);
 }
@@ -272,6 +320,7 @@ export function formatValue(spec: PropertySpec, value: PropertyValue): string {
     case 'bit':
       return String(value as number);
     case 'array':
+    case 'struct-list':
       return formatDefault(value) ?? '[]';
     default:
       return `"${(value as string | null) ?? ''}"`;

@@ -4,7 +4,8 @@
  */
 
 /** What a property holds: u64 and size beyond 2^53 are bigint, arrays hold values of their element's kind, links an id or null. */
-export type PropertyValue = boolean | number | bigint | string | null | readonly PropertyValue[];
+export type PropertyValue =
+  boolean | number | bigint | string | null | readonly PropertyValue[] | { readonly [field: string]: PropertyValue };
 
 interface PropertyBase {
   /** As in QEMU, e.g. "num-queues". */
@@ -86,6 +87,18 @@ export interface ArrayProperty extends PropertyBase {
   readonly maxLength?: number;
 }
 
+/** A list of structures; as text it is JSON. In a value, fields that were not given are not there. */
+export interface StructListProperty extends PropertyBase {
+  readonly kind: 'struct-list';
+  /** QEMU's name of the list's type. */
+  readonly typeName: string;
+  readonly fields: readonly StructField[];
+  readonly default: readonly PropertyValue[];
+}
+
+/** A field without which a structure is not whole is `required`. */
+export type StructField = (StringProperty | NumberProperty | ArrayProperty) & { readonly required?: boolean };
+
 export type PropertySpec =
   | BoolProperty
   | OnOffAutoProperty
@@ -94,7 +107,8 @@ export type PropertySpec =
   | StringProperty
   | EnumProperty
   | LinkProperty
-  | ArrayProperty;
+  | ArrayProperty
+  | StructListProperty;
 
 /** Values by property name; every property of the type is there. */
 export type PropertyValues = Readonly<Record<string, PropertyValue>>;

@@ -6,6 +6,8 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { IoThreadHandle } from '../worker/iothread-handle.ts';
 import type { IoErrorEvent } from './backend/backend.ts';
 import type { Trace } from '../trace/trace.ts';
+import type { QueueServer } from './backend/queue-server.ts';
+import { QueueServerGroup } from './backend/queue-server-group.ts';
 import type { PlugOptions, VirtioBus } from './bus.ts';
 import type { VirtioDevice } from './device.ts';
 import { NoteLimiter } from './note-limiter.ts';
@@ -39,8 +41,8 @@ export interface AttachOptions {
   legacy?: boolean;
   /** As ringFeatureBits() gives them. */
   ringFeatures?: bigint;
-  /** Which of the I/O workers serves it. Default 0. */
-  iothread?: number;
+  /** Which of the I/O workers serves it, or each of its queues. Default 0. */
+  iothread?: number | readonly number[];
 }
 
 export class VirtioMmioBus {
@@ -61,9 +63,13 @@ export class VirtioMmioBus {
   async attach(device: VirtioDevice, options: AttachOptions = {}): Promise<number> {
     const { iothreads, legacy: allLegacy = false } = this.#options;
     const slot = this.#chooseSlot(device, options.slot);
-    const server = iothreads[options.iothread ?? 0];
-    if (!server)
-      throw new RingsideError('bad-option', `${device.id} wants I/O worker ${options.iothread}; there is none.`);
+    const worker = (index: number): QueueServer => {
+      const found = iothreads[index];
+      if (!found) throw new RingsideError('bad-option', `${device.id} wants I/O worker ${index}; there is none.`);
+      return found;
+    };
+    const { iothread = 0 } = options;
+    const server = typeof iothread === 'number' ? worker(iothread) : new QueueServerGroup(iothread.map(worker));
     const limiter = new NoteLimiter((message) => this.#options.onNote?.(device.id, message));
     await this.#plug(slot, options.legacy ?? allLegacy, device, {
       ringFeatures: options.ringFeatures,

@@ -10,10 +10,13 @@ import type { QomObject, TypeInfo } from '../qom/object.ts';
 import type { PropertySpec } from '../qom/property.ts';
 import { isBackendKind } from '../qom/property-value.ts';
 import type { QueueServer } from './backend/queue-server.ts';
+import { QueueServerGroup } from './backend/queue-server-group.ts';
 import type { PlugOptions, VirtioBus, VirtioPciBus, VirtioPciOptions, VirtioPlug } from './bus.ts';
 import type { BackendKinds, DeviceContext, VirtioDeviceType } from './device-type.ts';
 import type { VirtioDevice } from './device.ts';
 import { NoteLimiter } from './note-limiter.ts';
+import { QUEUE_MAPPING, iothreadsOfQueues } from './queue-mapping.ts';
+import type { QueueMapping } from './queue-mapping.ts';
 import { ringFeatureBits } from './queue/ring-features.ts';
 import { MSIX_MAX_VECTORS } from '../worker/layout.ts';
 
@@ -142,7 +145,7 @@ async function realizeDevice(type: VirtioDeviceType, object: QomObject, environm
   const limiter = new NoteLimiter((message) => environment.note(name, message));
   const options: PlugOptions = {
     ringFeatures: ringFeatures(object),
-    server: server(object, environment),
+    server: server(object, environment, device.queues.length),
     note: (message) => limiter.note(message),
     event: (event) => environment.ioError(name, event),
   };
@@ -172,10 +175,16 @@ function deviceContext(name: string, object: QomObject, environment: Environment
   };
 }
 
-function server(object: QomObject, environment: Environment): QueueServer {
+/** Who serves the device's queues. */
+function server(object: QomObject, environment: Environment, queues: number): QueueServer {
+  const worker = (id: string): QueueServer => environment.backend<QueueServer>(object, 'object', id, 'iothread');
   const id = object.value<string | null>('iothread');
-  if (id === null) return environment.workers.main;
-  return environment.backend<QueueServer>(object, 'object', id, 'iothread');
+  const mapping = object.type.ownProperties.has(QUEUE_MAPPING.name)
+    ? (object.value(QUEUE_MAPPING.name) as unknown as QueueMapping)
+    : [];
+  if (mapping.length === 0) return id === null ? environment.workers.main : worker(id);
+  if (id !== null) throw new RingsideError('bad-option', `iothread and ${QUEUE_MAPPING.name} do not go together`);
+  return new QueueServerGroup(iothreadsOfQueues(mapping, queues).map(worker));
 }
 
 function ringFeatures(object: QomObject): bigint {

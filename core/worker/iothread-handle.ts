@@ -36,7 +36,7 @@ interface Pending {
 
 export class IoThreadHandle implements QueueServer {
   readonly index: number;
-  readonly waitBlock: number;
+  readonly #waitBlock: number;
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #words: Int32Array<SharedArrayBuffer>;
@@ -50,9 +50,9 @@ export class IoThreadHandle implements QueueServer {
   constructor({ guest, index, engine, host, entry, onCrash }: IoThreadOptions) {
     if (!Number.isInteger(index) || index < 0 || index >= MAX_IOTHREADS) throw new RangeError(`no I/O worker ${index}`);
     this.index = index;
-    this.waitBlock = IOTHREAD_BASE + index * IOTHREAD_STRIDE;
+    this.#waitBlock = IOTHREAD_BASE + index * IOTHREAD_STRIDE;
     const buffer = guest.memory.buffer as SharedArrayBuffer;
-    this.#words = new Int32Array(buffer, this.waitBlock, IOTHREAD_STRIDE / 4);
+    this.#words = new Int32Array(buffer, this.#waitBlock, IOTHREAD_STRIDE / 4);
 
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
@@ -81,6 +81,10 @@ export class IoThreadHandle implements QueueServer {
   /** It was closed or has crashed. */
   get ended(): boolean {
     return this.#ended !== null;
+  }
+
+  waitBlockOf(): number {
+    return this.#waitBlock;
   }
 
   async attach(

@@ -336,6 +336,24 @@ describe('when the host fails', () => {
     );
   });
 
+  it('never flushes again on any thread after a flush has failed on one', () => {
+    let flushes = 0;
+    const broken = hostWith({
+      fdatasync() {
+        if (flushes++ === 0) throw hostError('EIO');
+      },
+    });
+    withDisk({ file: fresh() }, ({ disk }) => {
+      const [one, other] = [diskFromHandle(disk.handle, broken), diskFromHandle(disk.handle, broken)];
+      expect(attempt(() => one.flush())).toMatchObject({ code: 'EIO' });
+      expect(attempt(() => other.flush())).toMatchObject({
+        code: 'EIO',
+        message: expect.stringContaining('an earlier flush has failed') as string,
+      });
+      expect(flushes).toBe(1);
+    });
+  });
+
   it('never flushes again after a flush has failed', () => {
     let flushes = 0;
     const lossy = hostWith({

@@ -120,6 +120,28 @@ describe('spellings', () => {
       { console: false, rng: true, devices: [{ driver: 'virtio-serial-device', id: 's' }, { driver: 'virtconsole' }] },
     ],
     ['-object iothread,id=io0', { objects: [{ type: 'iothread', id: 'io0' }] }],
+    ['-object {"qom-type":"iothread","id":"io0"}', { objects: [{ type: 'iothread', id: 'io0' }] }],
+    [
+      '-device {"driver":"virtio-rng-device","id":"r","max-bytes":1024,"period":1000}',
+      { devices: [{ driver: 'virtio-rng-device', id: 'r', 'max-bytes': 1024, period: 1000 }] },
+    ],
+    [
+      '-drive file=a,if=none,id=x -device {"driver":"virtio-blk-device","drive":"x","num-queues":2,' +
+        '"iothread-vq-mapping":[{"iothread":"a","vqs":[1]},{"iothread":"b","vqs":[0]}]}',
+      {
+        devices: [
+          {
+            driver: 'virtio-blk-device',
+            drive: 'x',
+            'num-queues': 2,
+            'iothread-vq-mapping': [
+              { iothread: 'a', vqs: [1] },
+              { iothread: 'b', vqs: [0] },
+            ],
+          },
+        ],
+      },
+    ],
     ['-object qom-type=iothread,id=io0', { objects: [{ type: 'iothread', id: 'io0' }] }],
     [
       '-global virtio-blk-pci.num-queues=2',
@@ -369,6 +391,9 @@ describe('refusals: one line that names the option and says what is allowed', ()
       '-kernel K -drive file=a,if=none,id=x -drive file=b,id=y -device virtio-blk-device,drive=x,id=y',
       '-device virtio-blk-device: id y is in use already',
     ],
+    ['-kernel K -device {"driver":1}', '-device: unknown device ""'],
+    ['-kernel K -device {', '-device: it begins with {, but is not JSON'],
+    ['-kernel K -device {"driver":"virtio-rng-device","id":1}', '-device virtio-rng-device: id needs text'],
     ['-kernel K -device nope', '-device: unknown device "nope"; "help" lists those that there are'],
     ['-kernel K -device virtio-device', '-device: device "virtio-device" cannot be made by itself'],
     [

@@ -2,6 +2,7 @@
 import type { Disk, DiskHandle } from '../../core/block/disk.ts';
 import { DiskError } from '../../core/block/errors.ts';
 import type { DiskOperation } from '../../core/block/errors.ts';
+import { createFlushState } from '../../core/block/shared-flush.ts';
 
 // Control words.
 const FAILURES = 0;
@@ -47,6 +48,7 @@ export class FakeDisk implements Disk {
       readonly,
       discard: !readonly,
       discardGranularity: 4096,
+      flushState: createFlushState(),
       fake: { data: new SharedArrayBuffer(size), control: new SharedArrayBuffer(4 * (COUNT + OPERATIONS.length)) },
     });
   }

@@ -14,7 +14,6 @@ import type { DeactivateReply } from '../../core/worker/iothread-messages.ts';
 import { TEST_BACKENDS } from './test-backends.ts';
 
 export class InThreadServer implements QueueServer {
-  readonly waitBlock = 0;
   readonly #memory: GuestMemory;
   readonly #sink: InterruptSink;
   readonly #host: HostSpec;
@@ -24,6 +23,10 @@ export class InThreadServer implements QueueServer {
     this.#memory = memory;
     this.#sink = sink;
     this.#host = host;
+  }
+
+  waitBlockOf(): number {
+    return 0;
   }
 
   /** Serves what is to be served of all devices, once. */

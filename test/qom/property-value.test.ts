@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import { RingsideError } from '../../core/errors.ts';
-import type { PropertySpec } from '../../core/qom/property.ts';
+import type { PropertySpec, PropertyValue } from '../../core/qom/property.ts';
 import { formatDefault, formatValue, propertyTypeName, readProperty } from '../../core/qom/property-value.ts';
 
 /** A property of a kind, with what else the test is about. */
@@ -168,11 +168,38 @@ describe('text, enums, links, arrays', () => {
     expect(refusal(property, 7)).toBe('p: 7 is not an array');
   });
 
+  test('a list of structures is JSON, with all fields that must be and no others', () => {
+    const fields = [
+      { name: 'who', kind: 'string', default: null, description: '', required: true },
+      { name: 'which', kind: 'array', element: 'u8', default: [], description: '' },
+    ];
+    const property = spec('struct-list', { fields, typeName: 'Things', default: [] });
+    const things: Record<string, PropertyValue>[] = [{ who: 'a' }, { who: 'b', which: [1, 2] }];
+    expect(readProperty(property, things)).toEqual(things);
+    expect(readProperty(property, JSON.stringify(things))).toEqual(things);
+    expect(readProperty(property, [])).toEqual([]);
+    expect(refusal(property, 'a')).toBe('p: "a" is not JSON: a list such as [{...}, {...}]');
+    expect(refusal(property, '{}')).toBe('p: {} is not a list');
+    expect(refusal(property, [1])).toBe('p: item 0: 1 is not an object');
+    expect(refusal(property, [{ which: [] }])).toBe('p: item 0: who is missing');
+    expect(refusal(property, [{ who: 'a', wich: [] }])).toBe(
+      'p: item 0: there is no "wich" (did you mean which?): who, which',
+    );
+    expect(refusal(property, [{ who: 'a' }, { who: 'b', which: [256] }])).toBe(
+      'p: item 1: which: "256" is not from 0 to 255',
+    );
+    expect(refusal(property, [{ who: 'a', which: '1:2' }])).toBe('p: item 0: which: "1:2" is not allowed');
+    expect(formatValue(property, things)).toBe('[{"who":"a"}, {"who":"b","which":[1,2]}]');
+  });
+
   test('any input is taken or refused in one line', () => {
-    const kinds = ['bool', 'on-off-auto', 'u8', 'i32', 'u64', 'size', 'string', 'link'] as const;
+    const kinds = ['bool', 'on-off-auto', 'u8', 'i32', 'u64', 'size', 'string', 'link', 'struct-list'] as const;
     fc.assert(
       fc.property(fc.constantFrom(...kinds), fc.oneof(fc.string(), fc.jsonValue()), (kind, input) => {
-        const property = spec(kind, { target: 'drive' });
+        const property = spec(kind, {
+          target: 'drive',
+          fields: [{ name: 'x', kind: 'u8', default: 0, description: '' }],
+        });
         try {
           readProperty(property, input);
         } catch (error) {

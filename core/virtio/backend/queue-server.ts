@@ -12,10 +12,13 @@ import type { InterruptSpec } from '../transport/interrupt.ts';
 import type { BackendEvent } from './backend.ts';
 
 export interface QueueServerListener {
-  /** A driver broke a rule. The server has let go of all queues of the device. */
+  /**
+   * A driver broke a rule. The worker that found it has let go of all queues of the device that it ran; others, where there
+   * are several, have to be told.
+   */
   fault(queue: number, fault: QueueFaultKind, detail: string): void;
   event(event: BackendEvent): void;
-  /** The server has crashed: nothing serves the device any more. */
+  /** The worker has crashed: nothing serves its queues any more. Others go on, as for fault(). */
   lost(error: Error): void;
 }
 
@@ -32,8 +35,8 @@ export interface HeldBuffers {
 
 /** Promises are rejected with a RingsideError when the server refuses or is gone. */
 export interface QueueServer {
-  /** Linear address of the wait block (IOT_*) that whoever rings a doorbell wakes; 0 when there is none. */
-  readonly waitBlock: number;
+  /** Linear address of the wait block (IOT_*) that whoever rings a queue's doorbell wakes; 0 when there is none. */
+  waitBlockOf(queue: number): number;
   attach(slot: number, interrupt: InterruptSpec, backend: BackendInit, listener: QueueServerListener): Promise<void>;
   detach(slot: number): Promise<void>;
   activate(slot: number, queues: RunningQueueConfig[], activation: unknown): Promise<void>;

@@ -1,6 +1,7 @@
 /** The type virtio-blk (QEMU: hw/block/virtio-blk.c). */
 import type { Drive } from '../../block/drive-type.ts';
 import type { VirtioDeviceType } from '../device-type.ts';
+import { QUEUE_MAPPING } from '../queue-mapping.ts';
 import { VIRTIO_ID_BLOCK } from '../spec/device-ids.ts';
 import { REQUEST_SECTORS_MAX } from './request.ts';
 import { BlkDevice, QUEUES_MAX, QUEUE_SIZE } from './device.ts';
@@ -65,6 +66,7 @@ export const BLK_TYPE: VirtioDeviceType = {
       powerOf2: true,
       description: 'entries of each queue at most, a power of 2',
     },
+    QUEUE_MAPPING,
     { name: 'config-wce', kind: 'bit', default: true, description: 'the driver may switch the write cache' },
     { name: 'discard', kind: 'bit', default: true, description: 'the driver may discard sectors' },
     {

@@ -61,8 +61,8 @@ export class DeviceQueues {
       },
       lost: (error) => {
         if (this.running.length === 0) return;
-        this.#stopped(this.all);
         failed(errorLine(error));
+        this.#abandon();
       },
     });
     this.reset();
@@ -95,22 +95,35 @@ export class DeviceQueues {
     for (const queue of queues) queue.running = true;
     // Not waited for: what the driver rings for before it runs, it finds when it starts.
     server.activate(slot, configs, activation).catch((error: unknown) => {
-      this.#stopped(queues);
       failed(errorLine(error));
+      this.#abandon();
     });
   }
 
   /** Takes queues back, and with them where they stopped. Never rejected. */
   async deactivate(queues: readonly ConfiguredQueue[]): Promise<void> {
-    const { server, slot, note } = this.#options;
+    try {
+      await this.#letGo(queues);
+    } catch (error) {
+      this.#options.note(errorLine(error));
+    }
+  }
+
+  /** Rejected by a server that is gone; the queues are free then too. */
+  async #letGo(queues: readonly ConfiguredQueue[]): Promise<void> {
+    const { server, slot } = this.#options;
     const indices = queues.map(({ index }) => index);
     try {
       for (const { queue, position } of await server.deactivate(slot, indices)) this.all[queue].position = position;
-    } catch (error) {
-      // A server that is gone holds no queue.
-      note(errorLine(error));
+    } finally {
+      this.#stopped(queues);
     }
-    this.#stopped(queues);
+  }
+
+  /** The device does nothing more (section 2.1.2): takes back what other workers than the one with the problem have. */
+  #abandon(): void {
+    // Why it stops has been said. They count as running until they are free, so that a reset waits for it.
+    this.#letGo(this.running).catch(() => {});
   }
 
   /** None of them runs. */
@@ -127,9 +140,9 @@ export class DeviceQueues {
   }
 
   #fault(index: number, fault: QueueFaultKind, detail: string): void {
-    this.#stopped(this.all);
     const { section } = QUEUE_FAULTS[fault];
     this.#options.failed(`queue ${this.#nameOf(index)}: ${detail} (${fault}, ${section})`, fault, index);
+    this.#abandon();
   }
 
   #nameOf(index: number): string {

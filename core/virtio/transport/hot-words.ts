@@ -26,12 +26,12 @@ export class HotWords {
     this.#base = VIRTIO_BASE + slot * VIRTIO_STRIDE;
   }
 
-  /** @param waitBlock of the worker that serves the queues; 0 for none */
-  plug(irq: number, queues: number, waitBlock: number): void {
+  /** @param waitBlocks of the workers that serve the queues, by queue; 0 for none */
+  plug(irq: number, waitBlocks: readonly number[]): void {
     this.#store(VQ_IRQ, irq);
     this.#store(VQ_CONFIG_GENERATION, 0);
-    for (let queue = 0; queue < queues; queue++) this.#store(VQ_DOORBELL_IOTHREAD + 4 * queue, waitBlock);
-    this.#store(VQ_NUM_QUEUES, queues);
+    for (const [queue, waitBlock] of waitBlocks.entries()) this.#store(VQ_DOORBELL_IOTHREAD + 4 * queue, waitBlock);
+    this.#store(VQ_NUM_QUEUES, waitBlocks.length);
     this.#store(VQ_PRESENT, 1);
   }
 

@@ -100,7 +100,11 @@ export abstract class VirtioTransport implements DeviceHost {
     await this.#queues.plug(this.interruptSpec);
     this.device.host = this;
     this.interrupt.clear();
-    this.hot.plug(this.interruptSpec.irq, this.queues.length, this.options.server.waitBlock);
+    const { server } = this.options;
+    this.hot.plug(
+      this.interruptSpec.irq,
+      this.queues.map(({ index }) => server.waitBlockOf(index)),
+    );
   }
 
   /** Resets the device and takes it from the worker. */

@@ -21,16 +21,44 @@ export type BackendOption = keyof typeof BACKEND_OPTIONS;
 
 const isHelp = (value: string): boolean => value === 'help' || value === '?';
 
-/** The first entry of a list, which names a type, and the others. */
-function splitTyped(value: string, typeKey: string): { type: string; rest: ReturnType<typeof splitList> } {
+/** An entry of an option: text, or of a JSON option what JSON has. */
+interface Entry {
+  readonly key: string;
+  readonly value?: unknown;
+}
+type Entries = Record<string, BackendConfig[string]>;
+
+/** The entry that names a type, and the others: the first one of a list, or of a JSON object that of its name. */
+function splitTyped(option: string, value: string, typeKey: string): { type: string; rest: readonly Entry[] } {
+  if (value.startsWith('{')) {
+    const { [typeKey]: type, ...rest } = readJson(option, value);
+    return {
+      type: typeof type === 'string' ? type : '',
+      rest: Object.entries(rest).map(([key, value]) => ({ key, value })),
+    };
+  }
   const [first, ...rest] = splitList(value);
   if (first.value === undefined) return { type: first.key, rest };
   return { type: first.key === typeKey ? first.value : '', rest };
 }
 
+function readJson(option: string, text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch (error) {
+    throw badOption(option, `it begins with {, but is not JSON: ${errorLine(error)}`);
+  }
+}
+
 /** The text that is asked for by `help`, `TYPE,help`; null when no help is asked for. */
-function help(value: string, typeKey: string, list: () => string, find: (name: string) => QomType): string | null {
-  const { type, rest } = splitTyped(value, typeKey);
+function help(
+  option: string,
+  value: string,
+  typeKey: string,
+  list: () => string,
+  find: (name: string) => QomType,
+): string | null {
+  const { type, rest } = splitTyped(option, value, typeKey);
   if (isHelp(type)) return list();
   const asks = rest.some((entry) => entry.value === undefined && isHelp(entry.key));
   return asks ? typeHelp(find(type), type) : null;
@@ -54,7 +82,7 @@ function named<T>(option: string, work: () => T): T {
 }
 
 export function deviceHelp(value: string): string | null {
-  return help(value, 'driver', () => deviceListHelp(machineTypes()), deviceType);
+  return help('-device', value, 'driver', () => deviceListHelp(machineTypes()), deviceType);
 }
 
 const LIST_TITLES: Record<BackendOption, string> = {
@@ -73,7 +101,7 @@ export function backendHelp(option: BackendOption, value: string): string | null
       names.map(({ name }) => name.slice(prefix.length)),
     );
   };
-  return help(value, typeKeyOf(kind), list, (name) => typeOf(option, name));
+  return help(option, value, typeKeyOf(kind), list, (name) => typeOf(option, name));
 }
 
 function typeKeyOf(kind: BackendKind): string {
@@ -81,13 +109,8 @@ function typeKeyOf(kind: BackendKind): string {
 }
 
 /** The entries behind the type: properties of it, and the given keys. */
-function readEntries(
-  option: string,
-  type: QomType,
-  rest: ReturnType<typeof splitList>,
-  own: readonly string[],
-): Record<string, string> {
-  const found: Record<string, string> = {};
+function readEntries(option: string, type: QomType, rest: readonly Entry[], own: readonly string[]): Entries {
+  const found: Entries = {};
   for (const { key, value: given } of rest) {
     if (key === '' && given === undefined) throw badOption(option, 'an empty entry between commas');
     const spec = own.includes(key) ? null : named(option, () => type.property(key));
@@ -95,7 +118,8 @@ function readEntries(
     if (Object.hasOwn(found, name)) throw badOption(option, `${key} is given twice`);
     const isSwitch = spec?.kind === 'bool' || spec?.kind === 'bit' || spec?.kind === 'on-off-auto';
     if (given === undefined && !isSwitch) throw badOption(option, `${key} needs a value: ${key}=...`);
-    const value = given ?? 'on';
+    const value = (given ?? 'on') as Entries[string];
+    if (spec === null && typeof value !== 'string') throw badOption(option, `${key} needs text`);
     if (spec === null && value === '') throw badOption(option, `${key} needs a value: ${key}=...`);
     if (spec !== null) named(option, () => readProperty(spec, value));
     found[name] = value;
@@ -109,17 +133,17 @@ function readEntries(
 
 /** @throws RingsideError bad-option */
 export function parseDevice(value: string): DeviceOption {
-  const { type: driver, rest } = splitTyped(value, 'driver');
+  const { type: driver, rest } = splitTyped('-device', value, 'driver');
   const type = deviceType(driver);
   return { driver: type.name, ...readEntries(`-device ${driver}`, type, rest, ['id', 'bus']) };
 }
 
 /** @throws RingsideError bad-option */
 export function parseBackend(option: BackendOption, value: string): BackendConfig {
-  const { type: name, rest } = splitTyped(value, typeKeyOf(BACKEND_OPTIONS[option]));
+  const { type: name, rest } = splitTyped(option, value, typeKeyOf(BACKEND_OPTIONS[option]));
   const type = typeOf(option, name);
   const { id, ...entries } = readEntries(`${option} ${name}`, type, rest, ['id']);
-  if (id === undefined) throw badOption(`${option} ${name}`, 'it needs a name: id=ID');
+  if (typeof id !== 'string') throw badOption(`${option} ${name}`, 'it needs a name: id=ID');
   return { type: name, id, ...entries };
 }
 

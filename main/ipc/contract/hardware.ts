@@ -19,6 +19,7 @@ export const propertyInfo = z.object({
     'enum',
     'link',
     'array',
+    'struct-list',
   ]),
   /** One line, no full stop. */
   description: z.string(),
