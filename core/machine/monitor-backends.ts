@@ -91,8 +91,8 @@ export function ioThreadInfos(tree: ObjectTree): IoThreadInfo[] {
   return backends(tree, 'object')
     .filter(({ type }) => type.isA('iothread'))
     .map(({ id, instance }) => {
-      const { index } = instance as IoThreadHandle;
-      return { id: id!, threadId: threads.get(`iothread${index}`) ?? process.pid };
+      const { index, tuning } = instance as IoThreadHandle;
+      return { id: id!, threadId: threads.get(`iothread${index}`) ?? process.pid, tuning };
     });
 }
 

@@ -8,6 +8,7 @@
 import type { PropertySpec } from '../qom/property.ts';
 import type { RingElement } from '../virtio/inspect.ts';
 import type { FeatureInfo } from '../virtio/spec/features.ts';
+import type { IoThreadTuning } from '../worker/adaptive-poll.ts';
 import type { EventName, EventData } from './events.ts';
 import type { NetworkView } from './network-target.ts';
 import type { Json } from './qmp/json.ts';
@@ -137,6 +138,7 @@ export interface HartRegisters {
 export interface IoThreadInfo {
   readonly id: string;
   readonly threadId: number;
+  readonly tuning: IoThreadTuning;
 }
 
 export interface BlockInfo {

@@ -7,9 +7,12 @@ import type { Network } from '../net/network.ts';
 import type { QueueServer } from '../virtio/backend/queue-server.ts';
 import type { IoErrorEvent } from '../virtio/backend/backend.ts';
 import type { BackendKinds } from '../virtio/device-type.ts';
+import type { IoThreadTuning } from '../worker/adaptive-poll.ts';
 
 /** An I/O worker that an object owns. */
 export interface OwnedWorker extends QueueServer {
+  /** What is not given stays as it is. */
+  tune(tuning: Partial<IoThreadTuning>): void;
   close(): Promise<void>;
 }
 

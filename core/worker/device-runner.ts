@@ -16,7 +16,7 @@ import type { RunningQueue, RunningQueueConfig } from '../virtio/queue/running-q
 import { createInterrupt } from '../virtio/transport/create-interrupt.ts';
 import type { Interrupt, InterruptSink, InterruptSpec } from '../virtio/transport/interrupt.ts';
 import type { DeactivateReply, IoThreadMessage } from './iothread-messages.ts';
-import { VIRTIO_BASE, VIRTIO_STRIDE, VQ_DOORBELL } from './layout.ts';
+import { IOT_MAX_BATCH, VIRTIO_BASE, VIRTIO_STRIDE, VQ_DOORBELL } from './layout.ts';
 
 export interface DeviceRunnerOptions {
   memory: GuestMemory;
@@ -58,6 +58,7 @@ export class DeviceRunner {
   constructor(options: DeviceRunnerOptions) {
     const { memory, slot, interrupt, sink, host, waitBlock, send } = options;
     this.#options = options;
+    const maxBatch = new Int32Array(memory.memory.buffer as SharedArrayBuffer, waitBlock + IOT_MAX_BATCH, 1);
     this.#interrupt = createInterrupt(memory.memory, slot, interrupt, sink);
     this.#words = new Int32Array(
       memory.memory.buffer as SharedArrayBuffer,
@@ -68,6 +69,9 @@ export class DeviceRunner {
       memory,
       host,
       waitBlock,
+      get maxBatch() {
+        return waitBlock === 0 ? 0 : Atomics.load(maxBatch, 0);
+      },
       now: () => performance.now(),
       report: (event) => send({ type: 'event', slot, event }),
     });

@@ -10,9 +10,22 @@ import type { Host } from '../host/host.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { BackendFactory } from '../virtio/backend/backend.ts';
 import type { InterruptSink, InterruptSpec } from '../virtio/transport/interrupt.ts';
+import { AdaptivePoll } from './adaptive-poll.ts';
+import type { PollTuning } from './adaptive-poll.ts';
 import { DeviceRunner } from './device-runner.ts';
 import type { IoThreadMessage, IoThreadRequest, NumberedRequest } from './iothread-messages.ts';
-import { IOTHREAD_BASE, IOTHREAD_STRIDE, IOT_SLEEPING, IOT_WAKE } from './layout.ts';
+import {
+  IOTHREAD_BASE,
+  IOTHREAD_STRIDE,
+  IOT_POLL_GROW,
+  IOT_POLL_MAX_NS,
+  IOT_POLL_SHRINK,
+  IOT_SLEEPING,
+  IOT_WAKE,
+} from './layout.ts';
+
+/** Looks at the wait word between two at the clock. */
+const POLL_LOOKS = 16;
 
 export interface IoLoopOptions {
   memory: GuestMemory;
@@ -29,6 +42,7 @@ export class IoLoop {
   readonly #options: IoLoopOptions;
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #devices = new Map<number, DeviceRunner>();
+  readonly #poll = new AdaptivePoll();
   #quiesced = false;
   #quit = false;
 
@@ -45,7 +59,7 @@ export class IoLoop {
       const wake = Atomics.load(this.#words, IOT_WAKE / 4);
       const more = this.turn();
       if (this.#quit) break;
-      if (!more) this.#sleep(wake);
+      if (!more) this.#idle(wake);
     }
   }
 
@@ -60,6 +74,29 @@ export class IoLoop {
     let more = false;
     for (const device of this.#devices.values()) if (device.turn()) more = true;
     return more;
+  }
+
+  #idle(wake: number): void {
+    const tuning = this.#tuning();
+    // A machine that is paused, and a worker that is to do without, burn nothing.
+    if (tuning.pollMaxNs === 0 || this.#quiesced) return this.#sleep(wake);
+    const start = performance.now();
+    if (!this.#pollUntil(wake, start + this.#poll.nanoseconds(tuning) / 1e6)) this.#sleep(wake);
+    this.#poll.learn((performance.now() - start) * 1e6, tuning);
+  }
+
+  #tuning(): PollTuning {
+    const word = (offset: number): number => Atomics.load(this.#words, offset / 4);
+    return { pollMaxNs: word(IOT_POLL_MAX_NS), pollGrow: word(IOT_POLL_GROW), pollShrink: word(IOT_POLL_SHRINK) };
+  }
+
+  /** Looks for work until `end`; whether there is any. Who brings it need not make a system call meanwhile. */
+  #pollUntil(wake: number, end: number): boolean {
+    const deadline = Math.min(end, performance.now() + this.#timeout());
+    do {
+      for (let i = 0; i < POLL_LOOKS; i++) if (Atomics.load(this.#words, IOT_WAKE / 4) !== wake) return true;
+    } while (performance.now() < deadline);
+    return false;
   }
 
   #sleep(wake: number): void {

@@ -14,7 +14,19 @@ import type { RuleCount } from '../virtio/lint/findings.ts';
 import type { RunningQueueConfig } from '../virtio/queue/running-queue.ts';
 import type { InterruptSpec } from '../virtio/transport/interrupt.ts';
 import type { DeactivateReply, IoThreadData, IoThreadMessage, IoThreadRequest } from './iothread-messages.ts';
-import { IOTHREAD_BASE, IOTHREAD_STRIDE, IOT_SLEEPING, IOT_WAKE, MAX_IOTHREADS } from './layout.ts';
+import { DEFAULT_TUNING } from './adaptive-poll.ts';
+import type { IoThreadTuning } from './adaptive-poll.ts';
+import {
+  IOTHREAD_BASE,
+  IOTHREAD_STRIDE,
+  IOT_MAX_BATCH,
+  IOT_POLL_GROW,
+  IOT_POLL_MAX_NS,
+  IOT_POLL_SHRINK,
+  IOT_SLEEPING,
+  IOT_WAKE,
+  MAX_IOTHREADS,
+} from './layout.ts';
 
 export interface IoThreadOptions {
   guest: GuestMemoryHandle;
@@ -28,6 +40,13 @@ export interface IoThreadOptions {
   /** The worker has ended though nobody asked it to. Its devices do nothing more; their disks are intact. */
   onCrash(error: RingsideError): void;
 }
+
+const TUNING_WORDS: Readonly<Record<keyof IoThreadTuning, number>> = {
+  pollMaxNs: IOT_POLL_MAX_NS,
+  pollGrow: IOT_POLL_GROW,
+  pollShrink: IOT_POLL_SHRINK,
+  maxBatch: IOT_MAX_BATCH,
+};
 
 interface Pending {
   resolve(value: unknown): void;
@@ -53,6 +72,8 @@ export class IoThreadHandle implements QueueServer {
     this.#waitBlock = IOTHREAD_BASE + index * IOTHREAD_STRIDE;
     const buffer = guest.memory.buffer as SharedArrayBuffer;
     this.#words = new Int32Array(buffer, this.#waitBlock, IOTHREAD_STRIDE / 4);
+
+    this.tune(DEFAULT_TUNING);
 
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
@@ -137,6 +158,23 @@ export class IoThreadHandle implements QueueServer {
 
   async resume(): Promise<void> {
     await this.#request({ op: 'resume' });
+  }
+
+  /** What is not given stays as it is. It holds at once. */
+  tune(tuning: Partial<IoThreadTuning>): void {
+    for (const [name, value] of Object.entries(tuning) as [keyof IoThreadTuning, number][]) {
+      Atomics.store(this.#words, TUNING_WORDS[name] / 4, value);
+    }
+  }
+
+  get tuning(): IoThreadTuning {
+    const word = (name: keyof IoThreadTuning): number => Atomics.load(this.#words, TUNING_WORDS[name] / 4);
+    return {
+      pollMaxNs: word('pollMaxNs'),
+      pollGrow: word('pollGrow'),
+      pollShrink: word('pollShrink'),
+      maxBatch: word('maxBatch'),
+    };
   }
 
   wake(): void {

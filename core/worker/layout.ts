@@ -259,6 +259,11 @@ export const MAX_IOTHREADS = 16;
 export const IOT_WAKE = 0;
 /** i32 atomic: 1 while the worker sleeps (set before its last look at the doorbells). */
 export const IOT_SLEEPING = 4;
+/** i32 atomic, written by the control thread: IoThreadTuning (core/worker/adaptive-poll.ts). */
+export const IOT_POLL_MAX_NS = 8;
+export const IOT_POLL_GROW = 12;
+export const IOT_POLL_SHRINK = 16;
+export const IOT_MAX_BATCH = 20;
 
 // ---- virtio hot registers: VIRTIO_BASE + slot * VIRTIO_STRIDE ----------------------------------------------------
 export const VIRTIO_STRIDE = 0x1000;

@@ -189,7 +189,9 @@ describe('the monitor of a booted guest', () => {
 
     // Objects.
     expect(await execute(qmp, 'object-add', { 'qom-type': 'iothread', id: 'io1' })).toEqual({});
-    expect(await ask(hmp, 'info iothreads')).toMatch(/^io1:\n {2}thread_id=\d+\n/);
+    expect(await execute(qmp, 'qom-set', { path: '/objects/io1', property: 'poll-max-ns', value: 32768 })).toEqual({});
+    expect(await execute(qmp, 'query-iothreads')).toMatchObject([{ id: 'io1', 'poll-max-ns': 32768, 'poll-grow': 0 }]);
+    expect(await ask(hmp, 'info iothreads')).toMatch(/^io1:\n {2}thread_id=\d+\n {2}poll-max-ns=32768\n/);
     expect(await execute(qmp, 'object-del', { id: 'io1' })).toEqual({});
     expect(await ask(hmp, 'device_add nope')).toBe("Error: 'nope' is not a valid device model name\n");
     expect(await ask(hmp, 'device_del nope')).toBe("Error: Device 'nope' not found\n");

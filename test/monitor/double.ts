@@ -128,7 +128,9 @@ export class DoubleTarget implements MonitorTarget {
     return null;
   }
 
-  readonly iothreads = [{ id: 'io0', threadId: 77 }];
+  readonly iothreads = [
+    { id: 'io0', threadId: 77, tuning: { pollMaxNs: 32768, pollGrow: 2, pollShrink: 3, maxBatch: 4 } },
+  ];
   readonly blocks = [
     {
       device: 'hd0',

@@ -164,7 +164,10 @@ describe('commands of HMP', () => {
     ['info mem', 'No translation or protection\n'],
     ['info pci', 'PCI devices not supported\n'],
     ['info trace-events virtio_no*', 'virtio_notify : state 0\nvirtio_notify_irqfd : state 0\n'],
-    ['info iothreads', 'io0:\n  thread_id=77\n  poll-max-ns=0\n  poll-grow=0\n  poll-shrink=0\n  aio-max-batch=0\n'],
+    [
+      'info iothreads',
+      'io0:\n  thread_id=77\n  poll-max-ns=32768\n  poll-grow=2\n  poll-shrink=3\n  aio-max-batch=4\n',
+    ],
     ['help device_add', 'device_add driver[,prop=value][,...] -- add device, like -device on the command line\n'],
     ['help info status', 'info status  -- show the current VM status (running|paused)\n'],
     ['help nope', "unknown command: 'nope'\n"],

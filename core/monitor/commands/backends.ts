@@ -164,14 +164,13 @@ export const BACKEND_COMMANDS = [
       }),
     ),
     run: ({ target }) =>
-      target.iothreads.map(({ id, threadId }) => ({
+      target.iothreads.map(({ id, threadId, tuning: { pollMaxNs, pollGrow, pollShrink, maxBatch } }) => ({
         id,
         'thread-id': threadId,
-        // Polling is the worker's own business.
-        'poll-max-ns': 0,
-        'poll-grow': 0,
-        'poll-shrink': 0,
-        'aio-max-batch': 0,
+        'poll-max-ns': pollMaxNs,
+        'poll-grow': pollGrow,
+        'poll-shrink': pollShrink,
+        'aio-max-batch': maxBatch,
       })),
   }),
 ];

@@ -230,8 +230,9 @@ export const INFO_COMMANDS: readonly HmpCommand[] = [
   info('iothreads', 'show iothreads', ({ target }) =>
     target.iothreads
       .map(
-        ({ id, threadId }) =>
-          `${id}:\n  thread_id=${threadId}\n  poll-max-ns=0\n  poll-grow=0\n  poll-shrink=0\n  aio-max-batch=0\n`,
+        ({ id, threadId, tuning: { pollMaxNs, pollGrow, pollShrink, maxBatch } }) =>
+          `${id}:\n  thread_id=${threadId}\n  poll-max-ns=${pollMaxNs}\n  poll-grow=${pollGrow}\n` +
+          `  poll-shrink=${pollShrink}\n  aio-max-batch=${maxBatch}\n`,
       )
       .join(''),
   ),

@@ -12,6 +12,8 @@ export interface BackendContext {
   readonly host: Host;
   /** Linear address of this worker's wait block (IOT_*): whoever has work for the back end bumps IOT_WAKE. */
   readonly waitBlock: number;
+  /** Completed requests that the user wants to be shown at once at most (aio-max-batch); 0: as the back end likes. */
+  readonly maxBatch: number;
   /** Tells the control thread something about the device. Structured-clonable. */
   report(event: BackendEvent): void;
   /** Monotonic, milliseconds. */

@@ -48,7 +48,7 @@ export interface BlkChange {
 /** Requests served before other queues and the control thread have their turn. */
 const TURN_REQUESTS = 64;
 /**
- * Used buffers are shown to the driver, and an interrupt sent, at the latest after so many requests or bytes: a batch
+ * Unless the user says otherwise, used buffers are shown to the driver, and an interrupt sent, at the latest after so many requests or bytes: a batch
  * costs the driver one interrupt, but must not keep its first request waiting for long.
  */
 const BATCH_REQUESTS = 8;
@@ -119,6 +119,7 @@ export class BlkBackend implements VirtioBackend {
   serve(index: number): boolean {
     const queue = this.#queues.get(index);
     if (!queue || this.#stalled.length > 0) return false;
+    const batch = this.#context.maxBatch || BATCH_REQUESTS;
     let batchRequests = 0;
     let batchBytes = 0;
     queue.disableNotifications();
@@ -140,7 +141,7 @@ export class BlkBackend implements VirtioBackend {
         return false;
       }
       batchBytes += 'length' in request ? request.length : 0;
-      if (++batchRequests >= BATCH_REQUESTS || batchBytes >= BATCH_BYTES) {
+      if (++batchRequests >= batch || batchBytes >= BATCH_BYTES) {
         queue.flush();
         batchRequests = batchBytes = 0;
       }
