@@ -1,8 +1,10 @@
 /** Several workers that serve queues of one device, each its own, with a back end each. */
+import type { QueueCommand, QueueControl } from '../../api/inspect.ts';
+import type { ObservationSpec } from '../../inspect/queue-watch.ts';
 import type { BackendInit } from '../device.ts';
 import type { QueuePosition, RunningQueueConfig } from '../queue/running-queue.ts';
 import type { InterruptSpec } from '../transport/interrupt.ts';
-import type { HeldBuffers, QueueServer, QueueServerListener } from './queue-server.ts';
+import type { HeldBuffers, QueueId, QueueServer, QueueServerListener } from './queue-server.ts';
 
 export class QueueServerGroup implements QueueServer {
   readonly #byQueue: readonly QueueServer[];
@@ -57,6 +59,14 @@ export class QueueServerGroup implements QueueServer {
 
   async configure(slot: number, change: unknown): Promise<void> {
     await all(this.#members.map((member) => member.configure(slot, change)));
+  }
+
+  async observe(slot: number, queue: QueueId, spec: ObservationSpec | null): Promise<void> {
+    await this.#byQueue[queue.index].observe(slot, queue, spec);
+  }
+
+  async control(slot: number, queue: QueueId, command: QueueCommand): Promise<QueueControl> {
+    return this.#byQueue[queue.index].control(slot, queue, command);
   }
 
   wake(): void {
