@@ -2,6 +2,7 @@
 import type { QueueCommand, QueueControl } from '../../api/inspect.ts';
 import type { ObservationSpec } from '../../inspect/queue-watch.ts';
 import type { BackendInit } from '../device.ts';
+import type { RuleCount } from '../lint/findings.ts';
 import type { QueuePosition, RunningQueueConfig } from '../queue/running-queue.ts';
 import type { InterruptSpec } from '../transport/interrupt.ts';
 import type { HeldBuffers, QueueId, QueueServer, QueueServerListener } from './queue-server.ts';
@@ -67,6 +68,11 @@ export class QueueServerGroup implements QueueServer {
 
   async control(slot: number, queue: QueueId, command: QueueCommand): Promise<QueueControl> {
     return this.#byQueue[queue.index].control(slot, queue, command);
+  }
+
+  async findings(slot: number, clear: boolean): Promise<RuleCount[]> {
+    const found = await Promise.allSettled(this.#members.map((member) => member.findings(slot, clear)));
+    return found.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
   }
 
   wake(): void {
