@@ -26,6 +26,8 @@ export class Chardev {
   onGuestOpen: ((open: boolean) => void) | null = null;
   /** For the guest's device: connect() or disconnect() was called. */
   onConnected: ((open: boolean) => void) | null = null;
+  /** For the guest's device: the terminal on the host's side has this size now, in characters. */
+  onResize: ((cols: number, rows: number) => void) | null = null;
   #connected = true;
   #guestOpen = false;
 

@@ -31,6 +31,8 @@ export interface NativeAddon extends FolderCalls {
   eventfdRead(fd: number): bigint;
   eventfdWrite(fd: number, value: bigint): boolean;
   poll(entries: Int32Array, timeout: number): number;
+
+  ptyOpen(): { master: number; slave: number; path: string };
 }
 
 export type LoadedAddon = { addon: NativeAddon } | { addon: null; reason: string };

@@ -41,6 +41,22 @@ export class MachineConsole {
     this.#chardev.setConnected(open);
   }
 
+  /**
+   * Tells the guest the size of the terminal, in characters, 1 to 65535.
+   *
+   * @returns false where its device cannot be told (a UART)
+   */
+  resize(cols: number, rows: number): boolean {
+    if (this.#chardev.onResize === null) return false;
+    this.#chardev.onResize(cols, rows);
+    return true;
+  }
+
+  /** Whether resize() reaches the guest. */
+  get resizable(): boolean {
+    return this.#chardev.onResize !== null;
+  }
+
   /** Holds the guest's output back until resume(). */
   pause(): void {
     this.#chardev.pause();

@@ -10,6 +10,7 @@ import { closeQuestion } from '../ipc/contract.ts';
 import type { AppInfo, Params, VmInfo } from '../ipc/contract.ts';
 import { Dispatcher } from '../ipc/dispatcher.ts';
 import type { Handlers, Session } from '../ipc/dispatcher.ts';
+import { Consoles } from './consoles.ts';
 import { HostFiles } from './files.ts';
 import { hardwareTypes } from './hardware-types.ts';
 import { GuestService } from './guest-service.ts';
@@ -19,6 +20,7 @@ import { InspectService } from './inspect-service.ts';
 import { Log } from './log.ts';
 import { LogFile } from './log-file.ts';
 import type { MachineFactory } from './machine.ts';
+import type { PtyOpener } from './host-pty.ts';
 import { dataHome } from './paths.ts';
 import { SnapshotFeed } from './snapshot-feed.ts';
 import { Streams } from './streams.ts';
@@ -35,6 +37,8 @@ export interface AppOptions {
   home?: string;
   /** The native file dialog, where there is one: an absolute path, or null when the person cancels. */
   pick?: (request: Params<'files.pick'>) => Promise<string | null>;
+  /** What opens terminals of the host, where it can. */
+  ptys?: PtyOpener | null;
   /** The desktop around the windows, where there is one. */
   desktop?: DesktopLink;
   /** Ends the process, after everything has been shut down. */
@@ -47,6 +51,8 @@ export interface DesktopLink {
   context(session: Session, vm: string | null): void;
   /** Shows a folder of the host. @throws when it cannot */
   reveal(folder: string): Promise<void>;
+  /** Asks the person, then opens a web address that a guest may have chosen. */
+  openLink(url: string): Promise<void>;
 }
 
 export interface App {
@@ -82,8 +88,14 @@ export async function createApp(options: AppOptions): Promise<App> {
     machines: options.machines,
     guestBoot: (guest) => guests.boot(guest),
     events: {
-      changed: (vm) => dispatcher.broadcast('vm.changed', vm),
-      removed: (id) => dispatcher.broadcast('vm.removed', { id }),
+      changed: (vm) => {
+        if (vm.state === 'stopped' || vm.state === 'crashed') consoles.off(vm.id);
+        dispatcher.broadcast('vm.changed', vm);
+      },
+      removed: (id) => {
+        void consoles.forget(id);
+        dispatcher.broadcast('vm.removed', { id });
+      },
       log: (level, vm, text) => log.add(level, vm, text),
     },
   });
@@ -92,6 +104,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     (guest) => dispatcher.broadcast('guest.changed', guest),
     (guest) => manager.usesGuest(guest),
   );
+  const consoles: Consoles = new Consoles({
+    source: manager,
+    opener: options.ptys ?? null,
+    changed: (id, ports) => dispatcher.broadcast('console.changed', { id, ports }),
+    problem: (id, text) => log.add('error', id, `“${manager.info(id).settings.name}”: ${text}`),
+  });
   const files = new HostFiles(disks);
   const feed = new SnapshotFeed((id) => manager.snapshot(id));
   const streams = new Streams();
@@ -104,6 +122,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     arch: process.arch,
     runtime: process.versions.electron ? `Electron ${process.versions.electron}` : `Node ${process.versions.node}`,
     nativeDialogs: options.pick !== undefined,
+    hostTerminals: options.ptys != null,
     home,
     disks,
     logs: logFile.folder,
@@ -124,6 +143,11 @@ export async function createApp(options: AppOptions): Promise<App> {
     'log.reveal': async () => {
       if (options.desktop === undefined) throw new RingsideError('unsupported', `the logs are in ${logFile.folder}`);
       await options.desktop.reveal(logFile.folder);
+      return {};
+    },
+    'ui.openLink': async ({ url }) => {
+      if (options.desktop === undefined) throw new RingsideError('unsupported', 'open it in this browser');
+      await options.desktop.openLink(url);
       return {};
     },
     'ui.context': ({ vm }, session) => {
@@ -180,6 +204,13 @@ export async function createApp(options: AppOptions): Promise<App> {
     'inspect.rules': () => inspect.rules(),
     'inspect.bytes': (params) => inspect.bytes(params),
     'inspect.control': (params) => inspect.control(params),
+    'console.list': ({ id }) => ({ ports: consoles.list(id) }),
+    'console.openPty': ({ id, port }) => ({ ports: consoles.openPty(id, port) }),
+    'console.closePty': ({ id, port }) => ({ ports: consoles.closePty(id, port) }),
+    'console.startLog': async ({ id, port, file, append }) => ({
+      ports: await consoles.startLog(id, port, file, append),
+    }),
+    'console.stopLog': async ({ id, port }) => ({ ports: await consoles.stopLog(id, port) }),
 
     'guests.list': async () => ({ guests: await guests.list() }),
     'guests.fetch': ({ id }) => guests.fetch(id),
@@ -203,6 +234,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       guests.close();
       feed.close();
       await manager.close();
+      await consoles.close();
       await logFile.flush();
     })();
     return closing;

@@ -14,7 +14,9 @@ import {
   FRAME_HELLO,
   FRAME_INPUT,
   FRAME_RESET,
+  FRAME_RESIZE,
   frameCount,
+  frameSize,
   INPUT_WINDOW,
   MAX_BODY,
   OUTPUT_WINDOW,
@@ -87,6 +89,8 @@ export class ConsolePort {
   #input: { from: Watcher; bytes: Uint8Array }[] = [];
   #device: ConsoleDevice | null = null;
   #flushing = false;
+  /** The last size that a watcher has said. */
+  #size: { cols: number; rows: number } | null = null;
 
   constructor(scrollback = new Scrollback()) {
     this.#scrollback = scrollback;
@@ -105,7 +109,13 @@ export class ConsolePort {
     device.onRoom(() => {
       if (this.#device === device) this.#flush();
     });
+    if (this.#size !== null) device.resize?.(this.#size.cols, this.#size.rows);
     this.#flush();
+  }
+
+  /** Whether the guest can be told the size of the terminal. */
+  get resizable(): boolean {
+    return this.#device?.resizable ?? false;
   }
 
   /** The machine has gone. What it wrote stays to be read; what was typed for it is dropped. */
@@ -119,6 +129,10 @@ export class ConsolePort {
       input: (bytes) => {
         this.#input.push({ from: watcher, bytes });
         this.#flush();
+      },
+      resize: (size) => {
+        this.#size = size;
+        this.#device?.resize?.(size.cols, size.rows);
       },
       gone: () => {
         this.#watchers.delete(watcher);
@@ -154,10 +168,16 @@ export class ConsolePort {
   }
 }
 
+interface WatcherEvents {
+  input(bytes: Uint8Array): void;
+  resize(size: { cols: number; rows: number }): void;
+  gone(): void;
+}
+
 class Watcher {
   readonly #port: BytePort;
   readonly #scrollback: Scrollback;
-  readonly #events: { input(bytes: Uint8Array): void; gone(): void };
+  readonly #events: WatcherEvents;
   /** Stream position up to which the watcher has been sent. */
   #sent: number;
   /** Bytes sent and not yet acknowledged; bytes of input taken from it and not yet credited. */
@@ -165,7 +185,7 @@ class Watcher {
   #uncredited = 0;
   #closed = false;
 
-  constructor(port: BytePort, scrollback: Scrollback, events: { input(bytes: Uint8Array): void; gone(): void }) {
+  constructor(port: BytePort, scrollback: Scrollback, events: WatcherEvents) {
     this.#port = port;
     this.#scrollback = scrollback;
     this.#events = events;
@@ -233,6 +253,11 @@ class Watcher {
       if (this.#uncredited > INPUT_WINDOW) return false;
       this.#events.input(frame.slice(1));
       return true;
+    }
+    if (frame[0] === FRAME_RESIZE) {
+      const size = frameSize(frame);
+      if (size !== null) this.#events.resize(size);
+      return size !== null;
     }
     return false;
   }

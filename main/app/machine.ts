@@ -16,6 +16,10 @@ export interface ConsoleDevice {
   onRoom(listener: () => void): void;
   /** The bytes are only valid during the call. */
   onData(listener: (bytes: Uint8Array) => void): void;
+  /** Tells the guest the size of the terminal, in characters; false where that is not possible. */
+  resize?(cols: number, rows: number): boolean;
+  /** Whether resize() reaches the guest. */
+  readonly resizable?: boolean;
 }
 
 /** What a machine lets people see and do inside (core/inspect). */

@@ -1,7 +1,7 @@
 /** The app on the real emulator and the real catalogue. */
 import { Machine } from '../../core/machine/machine.ts';
 import { RAM_OFFSET } from '../../core/worker/layout.ts';
-import { nativeHostSpec } from '../../native/index.ts';
+import { loadNative, nativeHostSpec } from '../../native/index.ts';
 import { jitCacheDir } from '../guests/cache.ts';
 import { createApp } from './app.ts';
 import type { App, AppOptions } from './app.ts';
@@ -20,6 +20,7 @@ export function createProductionApp(
       create: (config) => Machine.create({ ...config, jitCache: jitCacheDir() }, { host: nativeHostSpec() }),
     },
     guests: catalogue,
+    ptys: loadNative().addon,
     maxMemory: MAX_LINEAR_MEMORY - RAM_OFFSET,
   });
 }

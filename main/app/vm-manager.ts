@@ -222,6 +222,12 @@ export class VmManager {
     return vm.machine;
   }
 
+  /** Console ports of a VM, by name. */
+  consoles(id: string): ReadonlyMap<string, ConsolePort> {
+    const vm = this.#get(id);
+    return new Map(vm.info().ports.map((name) => [name, this.#port(vm, name)]));
+  }
+
   /** @throws not-found when the VM has no such port */
   console(id: string, port: string): ConsolePort {
     const vm = this.#get(id);

@@ -193,6 +193,7 @@ export interface ElectronApi {
   readonly shell: {
     /** Resolves with what went wrong, or ''. */
     openPath(path: string): Promise<string>;
+    openExternal(url: string): Promise<void>;
   };
   readonly Notification: {
     new (options: { title: string; body: string }): Notification;

@@ -106,6 +106,7 @@ class Desktop {
       desktop: {
         context: (session, vm) => this.#listen(session, vm),
         reveal: (folder) => this.#reveal(folder),
+        openLink: (url) => this.#openLink(url),
       },
       quit: () => this.#exit(),
     });
@@ -241,6 +242,22 @@ class Desktop {
   async #reveal(folder: string): Promise<void> {
     const problem = await this.#electron.shell.openPath(folder);
     if (problem !== '') throw new RingsideError('io', `${folder}: ${problem}`);
+  }
+
+  async #openLink(url: string): Promise<void> {
+    const { dialog, shell } = this.#electron;
+    const { response } = await dialog.showMessageBox({
+      type: 'question',
+      title: 'Open this address?',
+      message: 'Open this address in your browser?',
+      // As the URL standard writes it: no blanks or line ends, host names in ASCII.
+      detail: new URL(url).href,
+      buttons: ['Open', 'Cancel'],
+      defaultId: 1,
+      cancelId: 1,
+      noLink: true,
+    });
+    if (response === 0) await shell.openExternal(new URL(url).href);
   }
 
   /** Machines run in this process: an error that nobody caught is a bug to be reported, not a reason to end them all. */

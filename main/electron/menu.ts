@@ -91,6 +91,8 @@ export function menuTemplate(state: MenuState, commands: MenuCommands): MenuItem
         { role: 'copy' },
         { role: 'paste' },
         { role: 'selectAll' },
+        separator,
+        ...own('edit'),
       ],
     },
     {

@@ -14,6 +14,7 @@ import { inspectCommands } from './contract/inspect-commands.ts';
 import {
   appInfo,
   exportFormat,
+  consoleInfo,
   fileListing,
   fileStatus,
   guestId,
@@ -30,9 +31,16 @@ import {
 
 const nothing = z.strictObject({});
 const oneVm = z.strictObject({ id: vmId });
+const onePort = z.strictObject({ id: vmId, port: portName });
+const consoles = z.object({ ports: z.array(consoleInfo) });
 const oneGuest = z.strictObject({ id: guestId });
 
 const done = z.object({});
+
+const webAddress = z
+  .string()
+  .max(2048)
+  .refine((text) => URL.canParse(text) && ['http:', 'https:'].includes(new URL(text).protocol), 'not a web address');
 
 /** What the desktop around a window asks of its page. */
 const uiRequest = z.discriminatedUnion('kind', [
@@ -53,6 +61,8 @@ export const commands = {
   /** Opens the folder with the log files on the person's desktop; `unsupported` where there is none. */
   'log.reveal': { params: nothing, result: done },
   /** Tells the desktop which VM the page shows, for its menus; from the first time on the page gets `ui.request`s. */
+  /** Opens an address in the person's browser, once they have agreed to; `unsupported` where there is no desktop. */
+  'ui.openLink': { params: z.strictObject({ url: webAddress }), result: done },
   'ui.context': { params: z.strictObject({ vm: vmId.nullable() }), result: done },
 
   'vm.list': { params: nothing, result: z.object({ vms: z.array(vmInfo), problems: z.array(libraryProblem) }) },
@@ -100,7 +110,14 @@ export const commands = {
   },
 
   /** A one-time ticket with which the transport opens a byte stream to a console port (contract/console-frames.ts). */
-  'console.attach': { params: z.strictObject({ id: vmId, port: portName }), result: z.object({ stream: z.string() }) },
+  'console.attach': { params: onePort, result: z.object({ stream: z.string() }) },
+  'console.list': { params: oneVm, result: consoles },
+  /** Gives a console a pseudo-terminal of the host, until closePty or until the VM goes off. */
+  'console.openPty': { params: onePort, result: consoles },
+  'console.closePty': { params: onePort, result: consoles },
+  /** Keeps what a console shows in a file, the scrollback first; a file that is there only with `append` (else in-use). */
+  'console.startLog': { params: onePort.extend({ file: hostPath, append: z.boolean() }), result: consoles },
+  'console.stopLog': { params: onePort, result: consoles },
 
   ...inspectCommands,
 
@@ -141,6 +158,7 @@ export const commands = {
 export const events = {
   'vm.changed': vmInfo,
   'vm.removed': oneVm,
+  'console.changed': consoles.extend({ id: vmId }),
   'guest.changed': guestInfo,
   /** Turns the watcher's last snapshot into the present one. `seq` counts up by one; a gap means: watch again. */
   'machine.delta': z.strictObject({ id: vmId, seq: z.number().int(), ops: z.array(deltaOp) }),

@@ -26,7 +26,8 @@ NAPI_MODULE_INIT() {
   if (napi_create_int32(env, kApiVersion, &version) != napi_ok ||
       napi_set_named_property(env, exports, "apiVersion", version) != napi_ok ||
       !ringside::DefineMemory(env, exports) || !ringside::DefineFile(env, exports) ||
-      !ringside::DefineEvent(env, exports) || !ringside::DefineFolder(env, exports)) {
+      !ringside::DefineEvent(env, exports) || !ringside::DefineFolder(env, exports) ||
+      !ringside::DefinePty(env, exports)) {
     napi_throw_error(env, nullptr, "the addon could not be set up");
     return nullptr;
   }

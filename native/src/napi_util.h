@@ -58,5 +58,6 @@ bool DefineMemory(napi_env env, napi_value exports);
 bool DefineFile(napi_env env, napi_value exports);
 bool DefineEvent(napi_env env, napi_value exports);
 bool DefineFolder(napi_env env, napi_value exports);
+bool DefinePty(napi_env env, napi_value exports);
 
 }  // namespace ringside

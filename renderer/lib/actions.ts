@@ -1,6 +1,7 @@
 /** Carries out the contract's actions, whoever asks: the native menu, a key, a list of commands. */
 import { actionEnabled } from '../../main/ipc/contract.ts';
 import type { ActionName, VmInfo } from '../../main/ipc/contract.ts';
+import { find } from './console/find.svelte.ts';
 import { openFile } from './opened-files.svelte.ts';
 import { app } from './state/app.svelte.ts';
 import { router } from './state/router.svelte.ts';
@@ -23,6 +24,10 @@ const tab = (name: VmTab): Run => {
 const RUN: Record<ActionName, Run> = {
   'vm.new': () => router.go({ page: 'create' }),
   'file.open': () => act(chooseFile),
+  'console.find': (vm) => {
+    tab('console')(vm);
+    find.open();
+  },
   'view.library': () => router.go({ page: 'library' }),
   'view.guests': () => router.go({ page: 'guests' }),
   'view.log': () => router.go({ page: 'log' }),

@@ -17,7 +17,7 @@ import {
   MAX_BODY,
   OUTPUT_WINDOW,
 } from '../../main/ipc/contract/console-frames.ts';
-import { portPair } from './doubles/app.ts';
+import { bytePair } from '../../main/app/byte-pair.ts';
 import { FakeConsole } from './doubles/machine.ts';
 
 const KIB = 1024;
@@ -68,7 +68,7 @@ class Watcher {
   readonly client: ConsoleClient;
 
   constructor(port: ConsolePort, { slow = false } = {}) {
-    const [ours, theirs] = portPair();
+    const [ours, theirs] = bytePair();
     this.client = new ConsoleClient(ours, {
       data: (bytes, replay, shown) => {
         this.output += text(bytes);
@@ -222,7 +222,7 @@ describe('a console port', () => {
 
   describe('clients that break the rules lose their stream', () => {
     const raw = (): [BytePort, { frames: Uint8Array[]; closed: boolean }] => {
-      const [ours, theirs] = portPair();
+      const [ours, theirs] = bytePair();
       const seen = { frames: [] as Uint8Array[], closed: false };
       ours.onMessage((frame) => seen.frames.push(frame));
       ours.onClose(() => (seen.closed = true));

@@ -24,6 +24,12 @@ const OUT = fileURLToPath(new URL('../out', import.meta.url));
 /** Why there is no browser to test in, or null. */
 export const noBrowser = existsSync(CHROMIUM) ? null : `there is no ${CHROMIUM} (set RINGSIDE_CHROMIUM)`;
 
+/**
+ * Consoles are drawn by the page, where Playwright can read them, unless the person has chosen otherwise: a picture that the
+ * GPU has made is no text.
+ */
+export const READABLE_CONSOLES = `localStorage.getItem('ringside-console') ?? localStorage.setItem('ringside-console', '{"gpu":false}')`;
+
 export class Workstation {
   readonly page: Page;
   /** Errors that the page reported: scripts, refused styles, failed requests. */
@@ -51,6 +57,7 @@ export class Workstation {
       colorScheme: 'light',
       permissions: ['clipboard-read', 'clipboard-write'],
     });
+    await context.addInitScript(READABLE_CONSOLES);
     const page = await context.newPage();
     const workstation = new Workstation(page, async () => {
       await context.close();

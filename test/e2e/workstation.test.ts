@@ -1,5 +1,5 @@
 /** The user interface in a browser, on scripted machines: every page, and the stories that it is for. */
-import { chmod, mkdir, stat, truncate, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { serveApp } from '../../main/serve/server.ts';
@@ -158,6 +158,58 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     await row.first().dblclick({ position: { x: 20, y: 5 }, force: true });
     await page.getByRole('button', { name: /^Copy/ }).click();
     await expect.poll(() => page.evaluate('navigator.clipboard.readText()'), { timeout: 30_000 }).toBe('pasted');
+  });
+
+  test('several lines are pasted after a question; text is found; another port is a tab; a log is kept', async () => {
+    const { page } = workstation;
+    await page.evaluate(`navigator.clipboard.writeText('echo first\\necho second\\n')`);
+    await page.getByRole('button', { name: /^Paste/ }).click();
+    await page.getByTestId('confirm').getByText('Paste 3 lines?').waitFor();
+    await workstation.picture('console-paste');
+    await page.getByTestId('confirm-yes').click();
+    await workstation.see(/^second/m);
+
+    await page.keyboard.press('Control+Shift+F');
+    await page.getByLabel('Find in the console').fill('second');
+    await page.getByTestId('find-matches').filter({ hasText: '2 of 2' }).waitFor();
+    await page.keyboard.press('Shift+Enter');
+    await page.getByTestId('find-matches').filter({ hasText: '1 of 2' }).waitFor();
+    await workstation.pictures('console-find');
+    await page.keyboard.press('Escape');
+    await page.getByTestId('find-bar').waitFor({ state: 'hidden' });
+
+    await page.getByTestId('port-console0').click();
+    await page.locator('[data-port=console0] .xterm-helper-textarea').waitFor({ state: 'attached' });
+    await workstation.type('said on hvc0');
+    await workstation.see(/^said on hvc0/m);
+    await expect.poll(() => app.machines.last.virtio.size?.cols, { timeout: 30_000 }).toBeGreaterThan(80);
+
+    await page.getByTestId('console-menu').click();
+    await page.getByRole('menuitem', { name: 'Log to a file…' }).click();
+    const file = path.join(app.home, 'hvc0.log');
+    await page.getByTestId('log-path').fill(file);
+    await page.getByTestId('log-start').click();
+    await page.getByTestId('logged').getByText(file).waitFor();
+    await expect.poll(() => readFile(file, 'utf8'), { timeout: 30_000 }).toContain('said on hvc0');
+    await workstation.pictures('console-log');
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await page.getByTestId('logged').waitFor({ state: 'hidden' });
+    await page.getByTestId('port-serial0').click();
+  });
+
+  test('the GPU draws where it can, and hands over to the page when it is told to', async () => {
+    const { page } = workstation;
+    const gpu = async (on: boolean) => {
+      await page.getByTestId('console-menu').click();
+      await page.getByRole('menuitem', { name: 'Console settings…' }).click();
+      await page.getByLabel('Draw with the GPU').setChecked(on);
+      await page.keyboard.press('Escape');
+      await page.getByTestId('console-settings').waitFor({ state: 'hidden' });
+    };
+    await gpu(true);
+    // Without WebGL the page goes on drawing, which is all that there is to see then.
+    await gpu(false);
+    await workstation.see(/^second/m);
   });
 
   test('a device without a driver, and one that its driver has broken, are plain to see', async () => {

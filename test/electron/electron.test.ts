@@ -8,7 +8,7 @@ import { _electron } from 'playwright-core';
 import type { ElectronApplication } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { guestPaths } from '../../main/guests/index.ts';
-import { Workstation } from '../e2e/browser.ts';
+import { READABLE_CONSOLES, Workstation } from '../e2e/browser.ts';
 import { DEBIAN, tellStory } from '../e2e/story.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -52,7 +52,10 @@ describe('in Electron', { timeout: 2 * DEBIAN.bootTime }, () => {
       args: process.getuid?.() === 0 ? ['--no-sandbox', ROOT] : [ROOT],
       env: { ...(process.env as Record<string, string>), RINGSIDE_HOME: home },
     });
-    workstation = new Workstation(await electron.firstWindow(), () => electron.close());
+    const window = await electron.firstWindow();
+    await window.evaluate(READABLE_CONSOLES);
+    await window.reload();
+    workstation = new Workstation(window, () => electron.close());
   }, DEBIAN.bootTime);
 
   beforeEach(({ skip }) => skip(missing !== null, missing ?? ''));

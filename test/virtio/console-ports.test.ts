@@ -156,7 +156,7 @@ describe.each(['modern', 'legacy'] as const)('virtio-serial with ports, %s trans
   it('tells of the host coming and going, and of new sizes', async () => {
     const at = chardev();
     at.setConnected(false);
-    const port = await device.addPort({ isConsole: true, chardev: at });
+    await device.addPort({ isConsole: true, chardev: at });
     driver = await (await bench.attach(device)).init();
     await say(0, DEVICE_READY, 1);
     await brief();
@@ -166,7 +166,8 @@ describe.each(['modern', 'legacy'] as const)('virtio-serial with ports, %s trans
     expect(await brief()).toEqual([0, OPEN, 1]);
     at.setConnected(false);
     expect(await brief()).toEqual([0, OPEN, 0]);
-    port.resize(132, 43);
+    // As a program of the host says it, through the character device.
+    at.onResize!(132, 43);
     const { event, payload } = await hear();
     expect([event, payload.readUInt16LE(0), payload.readUInt16LE(2)]).toEqual([RESIZE, 132, 43]);
     expect(await driver.readConfig(spec.CONSOLE_CONFIG_COLS, 2)).toBe(132);

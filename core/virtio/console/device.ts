@@ -145,6 +145,7 @@ export class ConsoleDevice extends VirtioDevice {
     this.#ports.set(nr, port);
     if (chardev) {
       chardev.wakeGuest = () => this.host?.wakeBackend();
+      if (isConsole) chardev.onResize = (cols, rows) => this.#resize(nr, cols, rows);
       chardev.onConnected = (open) => void this.#change({ op: 'host-open', nr, open }).catch(() => {});
     }
     return port;
@@ -196,6 +197,7 @@ export class ConsoleDevice extends VirtioDevice {
     if (port.device) {
       port.device.wakeGuest = () => {};
       port.device.onConnected = null;
+      port.device.onResize = null;
       port.device.guestOpened(false);
     }
     await this.#change({ op: 'remove', nr: port.nr });

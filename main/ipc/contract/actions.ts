@@ -10,7 +10,7 @@ type Needs = 'any' | 'off' | 'on' | 'running' | 'paused';
 export interface ActionInfo {
   label: string;
   /** The native menu it is in, in the table's order; a new `group` begins after a separator. */
-  menu: 'file' | 'view' | 'machine';
+  menu: 'file' | 'edit' | 'view' | 'machine';
   group?: number;
   /**
    * Keys, as Electron's accelerators. A guest's terminal wants Ctrl with a letter for itself, so ours have Shift too.
@@ -22,6 +22,7 @@ export interface ActionInfo {
 export const actions = {
   'vm.new': { label: 'New Virtual Machine…', menu: 'file', keys: 'CmdOrCtrl+Shift+N' },
   'file.open': { label: 'Open…', menu: 'file', keys: 'CmdOrCtrl+Shift+O' },
+  'console.find': { label: 'Find in Console', menu: 'edit', keys: 'CmdOrCtrl+Shift+F', needs: 'any' },
   'view.library': { label: 'Library', menu: 'view', keys: 'CmdOrCtrl+Shift+L' },
   'view.guests': { label: 'Guests', menu: 'view' },
   'view.log': { label: 'Log', menu: 'view' },

@@ -13,6 +13,7 @@ import {
   frameCount,
   INPUT_WINDOW,
   MAX_BODY,
+  resizeFrame,
 } from './console-frames.ts';
 
 export interface ConsoleListener {
@@ -56,6 +57,11 @@ export class ConsoleClient {
     this.#waitingBytes += bytes.length;
     this.#flush();
     return true;
+  }
+
+  /** Tells the guest the size of the terminal, in characters, where its device can be told. */
+  resize(cols: number, rows: number): void {
+    if (!this.#closed) this.#port.send(resizeFrame(cols, rows));
   }
 
   /** Input bytes that the guest has not taken yet. */

@@ -18,6 +18,8 @@ export const FRAME_CREDIT = 5;
 /** Client to app. */
 export const FRAME_ACK = 16;
 export const FRAME_INPUT = 17;
+/** The size of the watcher's terminal in characters: two u16, columns and rows. The last one counts. */
+export const FRAME_RESIZE = 18;
 
 export const OUTPUT_WINDOW = 128 * 1024;
 export const INPUT_WINDOW = 32 * 1024;
@@ -39,6 +41,24 @@ export function countFrame(type: number, count: number): Uint8Array<ArrayBuffer>
   frame[0] = type;
   new DataView(frame.buffer).setUint32(1, count, true);
   return frame;
+}
+
+/** @param cols 1..65535, as `rows` */
+export function resizeFrame(cols: number, rows: number): Uint8Array<ArrayBuffer> {
+  const frame = new Uint8Array(5);
+  frame[0] = FRAME_RESIZE;
+  const view = new DataView(frame.buffer);
+  view.setUint16(1, cols, true);
+  view.setUint16(3, rows, true);
+  return frame;
+}
+
+/** Columns and rows of a frame made by resizeFrame, or null when it is not one. */
+export function frameSize(frame: Uint8Array): { cols: number; rows: number } | null {
+  if (frame.length !== 5) return null;
+  const view = new DataView(frame.buffer, frame.byteOffset, 5);
+  const [cols, rows] = [view.getUint16(1, true), view.getUint16(3, true)];
+  return cols > 0 && rows > 0 ? { cols, rows } : null;
 }
 
 /** The u32 of a frame made by countFrame. @throws when it is not one. */

@@ -123,6 +123,17 @@ export type VmInfo = z.infer<typeof vmInfo>;
 /** What a VM can be written down as: QEMU's command line, our own, a libvirt domain, a KubeVirt manifest. */
 export const exportFormat = z.enum(['qemu', 'ringside', 'libvirt', 'kubevirt']);
 export type ExportFormat = z.infer<typeof exportFormat>;
+/** A console port of a VM, and what was made of it. */
+export const consoleInfo = z.object({
+  port: portName,
+  /** Whether the guest can be told the size of the terminal now. */
+  resizable: z.boolean(),
+  /** The terminal of the host that it is connected to, e.g. /dev/pts/3. */
+  pty: z.string().nullable(),
+  /** The file that it is kept in. */
+  log: z.string().nullable(),
+});
+export type ConsoleInfo = z.infer<typeof consoleInfo>;
 
 /** A file in the library's folder that could not be read as a VM. It is left as it is. */
 export const libraryProblem = z.object({ file: z.string(), message: z.string() });
@@ -205,6 +216,8 @@ export const appInfo = z.object({
   runtime: z.string(),
   /** Whether files.pick works. */
   nativeDialogs: z.boolean(),
+  /** Whether console.openPty works. */
+  hostTerminals: z.boolean(),
   /** The library's folder, and where new disks go unless told otherwise. */
   home: z.string(),
   disks: z.string(),

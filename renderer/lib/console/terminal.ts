@@ -1,102 +1,98 @@
-/** A terminal on a console port of a VM. */
+/** A terminal on a stream of the app: a console port of a VM, or its monitor. */
 import { FitAddon } from '@xterm/addon-fit';
+import { SearchAddon } from '@xterm/addon-search';
+import type { ISearchOptions } from '@xterm/addon-search';
+import { WebLinksAddon } from '@xterm/addon-web-links';
+import { WebglAddon } from '@xterm/addon-webgl';
 import { Terminal } from '@xterm/xterm';
-import type { ITheme } from '@xterm/xterm';
 import { ConsoleClient } from '../../../main/ipc/contract/console-client.ts';
+import type { BytePort } from '../../../main/ipc/contract.ts';
 import { bytes } from '../format.ts';
 import { app } from '../state/app.svelte.ts';
 import { lineOf } from '../state/toasts.svelte.ts';
+import { confirm } from '../ui/confirm.svelte.ts';
+import { openLink } from './links.ts';
+import { DARK, DARK_MATCHES, LIGHT, LIGHT_MATCHES } from './palette.ts';
+import { FONT, preferences } from './preferences.svelte.ts';
 import { withConstructedStyles } from './strict-styles.ts';
 
-const SCROLLBACK_LINES = 10_000;
 /** A stream that ended is opened again after this. */
 const RECONNECT_MS = 1000;
-const FONT_KEY = 'ringside-console-font';
-const FONT_DEFAULT = 13;
-const FONT_MIN = 9;
-const FONT_MAX = 24;
+/** The guest is told a new size once it has been the same for so long. */
+const RESIZE_MS = 150;
+/** Lines of a paste that are shown in the question about it. */
+const PREVIEW_LINES = 4;
+const PREVIEW_COLUMNS = 60;
 
 const encoder = new TextEncoder();
 
-const LIGHT: ITheme = {
-  background: '#ffffff',
-  foreground: '#1b1e25',
-  cursor: '#2563c4',
-  cursorAccent: '#ffffff',
-  selectionBackground: '#bcd3f7',
-  black: '#1b1e25',
-  red: '#b42b2b',
-  green: '#17713d',
-  yellow: '#8a5200',
-  blue: '#2563c4',
-  magenta: '#8b3a9e',
-  cyan: '#0f6f7c',
-  white: '#6b7280',
-  brightBlack: '#565d6b',
-  brightRed: '#cf3f3f',
-  brightGreen: '#1f8a4c',
-  brightYellow: '#a86a0a',
-  brightBlue: '#3b7be0',
-  brightMagenta: '#a451b8',
-  brightCyan: '#178a99',
-  brightWhite: '#3c4250',
-};
+export interface TerminalOptions {
+  /** Opens a stream to what is to be shown. */
+  open(): Promise<BytePort>;
+  dark: boolean;
+  onProblem(text: string): void;
+  /** Columns and rows have changed. */
+  onSize?(cols: number, rows: number): void;
+}
 
-const DARK: ITheme = {
-  background: '#111317',
-  foreground: '#dde1e8',
-  cursor: '#7aa8f7',
-  cursorAccent: '#111317',
-  selectionBackground: '#31486f',
-  black: '#23272f',
-  red: '#f28b8b',
-  green: '#6bcf96',
-  yellow: '#e6b04f',
-  blue: '#7aa8f7',
-  magenta: '#d19ae0',
-  cyan: '#6fc7d4',
-  white: '#c9ced8',
-  brightBlack: '#7d8595',
-  brightRed: '#ffa8a8',
-  brightGreen: '#8fe3b2',
-  brightYellow: '#f5cb7f',
-  brightBlue: '#a0c2fc',
-  brightMagenta: '#e4bdf0',
-  brightCyan: '#98dfe9',
-  brightWhite: '#f4f6f9',
-};
+/** How many matches there are and which one is shown, from 1; 0 when none is. */
+export interface Matches {
+  count: number;
+  at: number;
+}
 
 export class ConsoleTerminal {
-  readonly #vm: string;
-  readonly #port: string;
+  readonly #options: TerminalOptions;
   readonly #terminal: Terminal;
   readonly #fit = new FitAddon();
+  readonly #search = new SearchAddon();
+  #webgl: WebglAddon | null = null;
   readonly #observer: ResizeObserver;
-  readonly #onProblem: (text: string) => void;
   #client: ConsoleClient | null = null;
   /** Replayed bytes that the terminal has not digested: what it answers to them (cursor reports) is no input. */
   #replaying = 0;
+  #resizing: ReturnType<typeof setTimeout> | undefined;
+  readonly #end = new AbortController();
   #disposed = false;
 
-  constructor(host: HTMLElement, vm: string, port: string, dark: boolean, onProblem: (text: string) => void) {
-    this.#vm = vm;
-    this.#port = port;
-    this.#onProblem = onProblem;
+  constructor(host: HTMLElement, options: TerminalOptions) {
+    this.#options = options;
+    const { fontSize, scrollback, screenReader } = preferences.values;
     this.#terminal = new Terminal({
-      scrollback: SCROLLBACK_LINES,
-      fontSize: storedFontSize(),
+      scrollback,
+      fontSize,
       fontFamily: getComputedStyle(host).getPropertyValue('--font-mono') || 'monospace',
       cursorBlink: true,
-      theme: dark ? DARK : LIGHT,
+      theme: options.dark ? DARK : LIGHT,
       // Guests choose colours for dark screens; on a light one they must stay readable.
       minimumContrastRatio: 4.5,
-      screenReaderMode: false,
+      screenReaderMode: screenReader,
+      // The search's marks are decorations, which xterm.js calls proposed.
+      allowProposedApi: true,
     });
     this.#terminal.loadAddon(this.#fit);
+    this.#terminal.loadAddon(this.#search);
+    this.#terminal.loadAddon(new WebLinksAddon((_event, link) => void openLink(link)));
     withConstructedStyles(() => this.#terminal.open(host));
+    this.#draw(preferences.values.gpu);
     this.#terminal.attachCustomKeyEventHandler((event) => this.#key(event));
     this.#terminal.onData((text) => this.#send(encoder.encode(text)));
     this.#terminal.onBinary((text) => this.#send(Uint8Array.from(text, (character) => character.charCodeAt(0))));
+    this.#terminal.onResize(({ cols, rows }) => {
+      options.onSize?.(cols, rows);
+      clearTimeout(this.#resizing);
+      this.#resizing = setTimeout(() => this.#client?.resize(cols, rows), RESIZE_MS);
+    });
+    // Before xterm.js takes it: a paste of several lines is asked about.
+    host.addEventListener(
+      'paste',
+      (event) => {
+        event.preventDefault();
+        event.stopPropagation();
+        void this.#paste(event.clipboardData?.getData('text/plain') ?? '');
+      },
+      { capture: true, signal: this.#end.signal },
+    );
     this.#observer = new ResizeObserver(() => this.#resize());
     this.#observer.observe(host);
     void this.#connect();
@@ -106,9 +102,16 @@ export class ConsoleTerminal {
     this.#terminal.options.theme = dark ? DARK : LIGHT;
   }
 
-  /** Input is refused while the machine is off. */
+  /** Input is refused while nobody reads it. */
   set off(off: boolean) {
     this.#terminal.options.disableStdin = off;
+  }
+
+  /** Takes over what the person prefers now. */
+  follow({ fontSize, scrollback, gpu, screenReader }: typeof preferences.values): void {
+    Object.assign(this.#terminal.options, { fontSize, scrollback, screenReaderMode: screenReader });
+    this.#draw(gpu);
+    this.#resize();
   }
 
   focus(): void {
@@ -129,29 +132,92 @@ export class ConsoleTerminal {
   }
 
   async paste(): Promise<void> {
-    this.#terminal.paste(await navigator.clipboard.readText());
+    await this.#paste(await navigator.clipboard.readText());
+  }
+
+  /** Shows the next (or the one before) place where `text` is, and marks all of them. */
+  find(text: string, backwards: boolean, options: Pick<ISearchOptions, 'caseSensitive' | 'incremental'>): void {
+    const all: ISearchOptions = {
+      ...options,
+      decorations: this.#terminal.options.theme === DARK ? DARK_MATCHES : LIGHT_MATCHES,
+    };
+    if (backwards) this.#search.findPrevious(text, all);
+    else this.#search.findNext(text, all);
+  }
+
+  onMatches(listener: (matches: Matches) => void): void {
+    this.#search.onDidChangeResults(({ resultIndex, resultCount }) =>
+      listener({ count: resultCount, at: resultIndex + 1 }),
+    );
+  }
+
+  endFind(): void {
+    this.#search.clearDecorations();
+    this.#terminal.clearSelection();
     this.focus();
   }
 
-  /** Larger (1), smaller (-1) or as it came (0). */
-  zoom(step: -1 | 0 | 1): void {
-    const size = step === 0 ? FONT_DEFAULT : (this.#terminal.options.fontSize ?? FONT_DEFAULT) + step;
-    const clamped = Math.min(FONT_MAX, Math.max(FONT_MIN, size));
-    this.#terminal.options.fontSize = clamped;
-    localStorage.setItem(FONT_KEY, String(clamped));
-    this.#resize();
+  /** Empties the scrollback of this window; the app keeps its own. */
+  clear(): void {
+    this.#terminal.clear();
+    this.focus();
   }
 
   dispose(): void {
     this.#disposed = true;
+    this.#end.abort();
+    clearTimeout(this.#resizing);
     this.#observer.disconnect();
     this.#client?.close();
     this.#terminal.dispose();
   }
 
+  /** With the GPU, where WebGL works; else xterm.js draws with the page's own elements. */
+  #draw(gpu: boolean): void {
+    if (gpu === (this.#webgl !== null)) return;
+    if (!gpu) {
+      this.#endWebgl();
+      return;
+    }
+    try {
+      const webgl = new WebglAddon();
+      webgl.onContextLoss(() => this.#endWebgl());
+      this.#terminal.loadAddon(webgl);
+      this.#webgl = webgl;
+    } catch {
+      this.#webgl = null;
+    }
+  }
+
+  #endWebgl(): void {
+    const webgl = this.#webgl;
+    this.#webgl = null;
+    withConstructedStyles(() => webgl?.dispose());
+  }
+
+  async #paste(text: string): Promise<void> {
+    if (text === '' || this.#terminal.options.disableStdin === true) return;
+    const lines = text.split(/\r\n|\r|\n/);
+    // One line with its end is what people mean to run.
+    const several = lines.length > 2 || (lines.length === 2 && lines[1].trim() !== '');
+    if (several && preferences.values.confirmPaste && !this.#terminal.modes.bracketedPasteMode) {
+      const shown = lines.slice(0, PREVIEW_LINES).map((line) => line.slice(0, PREVIEW_COLUMNS));
+      const rest = lines.length - shown.length;
+      const yes = await confirm.ask({
+        title: `Paste ${lines.length} lines?`,
+        message: 'The guest takes each line as if it were typed, and may run it at once.',
+        details: [...shown, ...(rest > 0 ? [`… and ${rest} more`] : [])],
+        confirm: 'Paste',
+      });
+      if (!yes) return;
+    }
+    this.#terminal.paste(text);
+    this.focus();
+  }
+
   async #connect(): Promise<void> {
     try {
-      const port = await app.client.openConsole(this.#vm, this.#port);
+      const port = await this.#options.open();
       if (this.#disposed) {
         port.close();
         return;
@@ -173,8 +239,10 @@ export class ConsoleTerminal {
         reset: () => this.#terminal.reset(),
         closed: () => setTimeout(() => this.#reconnect(), RECONNECT_MS),
       });
+      this.#client.resize(this.#terminal.cols, this.#terminal.rows);
+      this.#options.onSize?.(this.#terminal.cols, this.#terminal.rows);
     } catch (error) {
-      if (!this.#disposed) this.#onProblem(lineOf(error));
+      if (!this.#disposed) this.#options.onProblem(lineOf(error));
     }
   }
 
@@ -188,7 +256,7 @@ export class ConsoleTerminal {
   #send(bytesToSend: Uint8Array): void {
     if (this.#replaying > 0) return;
     if (this.#client !== null && !this.#client.send(bytesToSend)) {
-      this.#onProblem('The guest does not read its input: what you typed or pasted was not sent.');
+      this.#options.onProblem('The guest does not read its input: what you typed or pasted was not sent.');
     }
   }
 
@@ -197,11 +265,11 @@ export class ConsoleTerminal {
     if (event.type !== 'keydown' || !event.ctrlKey || !event.shiftKey) return true;
     if (event.code === 'KeyC') {
       event.preventDefault();
-      void this.copy().catch((error: unknown) => this.#onProblem(lineOf(error)));
+      void this.copy().catch((error: unknown) => this.#options.onProblem(lineOf(error)));
       return false;
     }
-    // The browser pastes by itself; xterm must only not send ^V as well.
-    return event.code !== 'KeyV';
+    // The browser pastes by itself, and the page finds; xterm must only not send ^V or ^F as well.
+    return event.code !== 'KeyV' && event.code !== 'KeyF';
   }
 
   #resize(): void {
@@ -209,7 +277,8 @@ export class ConsoleTerminal {
   }
 }
 
-function storedFontSize(): number {
-  const size = Number(localStorage.getItem(FONT_KEY));
-  return size >= FONT_MIN && size <= FONT_MAX ? size : FONT_DEFAULT;
+/** Larger (1), smaller (-1) or as it came (0); for all consoles. */
+export function zoom(step: -1 | 0 | 1): void {
+  const size = step === 0 ? FONT.default : preferences.values.fontSize + step;
+  preferences.set({ fontSize: Math.min(FONT.max, Math.max(FONT.min, size)) });
 }

@@ -3,9 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createApp } from '../../../main/app/app.ts';
+import { bytePair } from '../../../main/app/byte-pair.ts';
 import type { App, AppOptions } from '../../../main/app/app.ts';
 import { Client } from '../../../main/ipc/contract/client.ts';
-import type { BytePort, EventName, VmSettings, VmSettingsInput } from '../../../main/ipc/contract.ts';
+import type { EventName, VmSettings, VmSettingsInput } from '../../../main/ipc/contract.ts';
 import { vmSettings } from '../../../main/ipc/contract.ts';
 import { FakeCatalogue } from './catalogue.ts';
 import { FakeMachines } from './machine.ts';
@@ -82,7 +83,7 @@ export class TestClient extends Client {
         call: (name, params) => app.dispatcher.call(session, name, params),
         onEvent: (listener) => (deliver = listener),
         openStream: async (ticket) => {
-          const [ours, theirs] = portPair();
+          const [ours, theirs] = bytePair();
           if (!app.streams.redeem(session.id, ticket, theirs)) throw new Error('no such stream');
           return ours;
         },
@@ -93,44 +94,6 @@ export class TestClient extends Client {
     this.bugs = bugs;
     this.close = () => session.close();
   }
-}
-
-/** Two ends of a byte channel; messages arrive later, in order, as copies. */
-export function portPair(): [BytePort, BytePort] {
-  const make = () => ({
-    message: (_: Uint8Array) => {},
-    closing: [] as (() => void)[],
-    early: [] as Uint8Array[] | null,
-  });
-  const ends = [make(), make()];
-  let closed = false;
-  const close = () => {
-    if (closed) return;
-    closed = true;
-    for (const end of ends) for (const listener of end.closing) listener();
-  };
-  const port = (own: number): BytePort => ({
-    send: (bytes) => {
-      const copy = bytes.slice();
-      queueMicrotask(() => {
-        if (closed) return;
-        const other = ends[1 - own];
-        if (other.early !== null) other.early.push(copy);
-        else other.message(copy);
-      });
-    },
-    close,
-    buffered: 0,
-    onMessage: (listener) => {
-      const end = ends[own];
-      end.message = listener;
-      const early = end.early ?? [];
-      end.early = null;
-      for (const bytes of early) listener(bytes);
-    },
-    onClose: (listener) => ends[own].closing.push(listener),
-  });
-  return [port(0), port(1)];
 }
 
 export function settings(change: Partial<VmSettingsInput> = {}): VmSettings {

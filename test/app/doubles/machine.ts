@@ -29,6 +29,18 @@ export class FakeConsole implements ConsoleDevice {
   stuck = false;
   #held = 0;
   receive: (text: string) => void = () => {};
+  /** The size of the terminal that the guest was told. */
+  size: { cols: number; rows: number } | null = null;
+  readonly resizable: boolean;
+
+  constructor(resizable = false) {
+    this.resizable = resizable;
+  }
+
+  resize(cols: number, rows: number): boolean {
+    if (this.resizable) this.size = { cols, rows };
+    return this.resizable;
+  }
 
   write(bytes: Uint8Array): number {
     if (this.stuck) {
@@ -68,7 +80,7 @@ interface Events {
 export class FakeMachine extends EventEmitter<Events> implements RunningMachine {
   readonly config: MachineConfig;
   readonly serial = new FakeConsole();
-  readonly virtio = new FakeConsole();
+  readonly virtio = new FakeConsole(true);
   readonly chardevs: ReadonlyMap<string, ConsoleDevice>;
   readonly inspector = new FakeInspection(() => this.#devices());
   state: MachineState = 'created';

@@ -178,6 +178,7 @@ export class FakeElectron {
   readonly notifications: FakeNotification[] = [];
   readonly recentDocuments: string[] = [];
   readonly openedPaths: string[] = [];
+  readonly openedLinks: string[] = [];
   /** What the platform answers when a path is to be opened; '' is well. */
   openProblem = '';
   /** What was given to the first instance with the request for the lock. */
@@ -329,6 +330,7 @@ export class FakeElectron {
           fake.openedPaths.push(file);
           return fake.openProblem;
         },
+        openExternal: async (url) => void fake.openedLinks.push(url),
       },
       Notification: class extends FakeNotification {
         constructor(options: { title: string; body: string }) {
