@@ -122,7 +122,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     arch: process.arch,
     runtime: process.versions.electron ? `Electron ${process.versions.electron}` : `Node ${process.versions.node}`,
     nativeDialogs: options.pick !== undefined,
-    hostTerminals: options.ptys != null,
+    hostTerminals: Boolean(options.ptys),
     home,
     disks,
     logs: logFile.folder,

@@ -124,7 +124,7 @@ export class Consoles {
     const all = [...(this.#extras.get(id)?.values() ?? [])];
     this.#extras.delete(id);
     for (const { pty } of all) pty?.close();
-    await Promise.all(all.map(({ log }) => log?.close()));
+    await Promise.all(all.map(async ({ log }) => log?.close()));
   }
 
   /** Resolves when all logs are on disk. */
