@@ -1,8 +1,8 @@
 /**
- * What the page gets of Electron: three functions, for the commands of the contract and nothing else. Bundled by
+ * What the page gets of Electron: four functions, for the commands of the contract and nothing else. Bundled by
  * main/build.mjs, which puts in the contract's command names: a sandboxed preload can import nothing but Electron.
  */
-import { contextBridge, ipcRenderer } from 'electron';
+import { contextBridge, ipcRenderer, webUtils } from 'electron';
 import { CHANNEL_CALL, CHANNEL_EVENT, CHANNEL_STREAM, STREAM_MESSAGE } from '../ipc/contract/channels.ts';
 
 declare const COMMAND_NAMES: readonly string[];
@@ -26,6 +26,7 @@ contextBridge.exposeInMainWorld('ringside', {
   onEvent: (listener: (name: string, payload: unknown) => void): void => {
     ipcRenderer.on(CHANNEL_EVENT, (_event, name: string, payload: unknown) => listener(name, payload));
   },
+  pathOf: (file: never): string => webUtils.getPathForFile(file),
   openStream: (ticket: unknown): void => {
     if (typeof ticket !== 'string') return;
     const { port1, port2 } = new MessageChannel();

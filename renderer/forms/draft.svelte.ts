@@ -3,7 +3,15 @@
  * them.
  */
 import { MIB, vmSettings } from '../../main/ipc/contract.ts';
-import type { AppInfo, DriveConfig, VmSettings, VmSettingsInput } from '../../main/ipc/contract.ts';
+import type {
+  AppInfo,
+  BackendConfig,
+  DeviceConfig,
+  DriveConfig,
+  HardwareProblem,
+  VmSettings,
+  VmSettingsInput,
+} from '../../main/ipc/contract.ts';
 import { bytes, parseSize } from '../lib/format.ts';
 
 export type Firmware = 'default' | 'none' | 'file';
@@ -19,10 +27,46 @@ export interface DriveDraft {
   rerror: DriveConfig['rerror'];
   discard: DriveConfig['discard'];
   legacy: boolean;
+  /** none: for a device that names it. */
+  readonly if?: DriveConfig['if'];
   readonly slot: number | undefined;
 }
 
+/** The lists of a VM's settings that hold devices and back ends. */
+export const PART_LISTS = ['devices', 'objects', 'chardevs', 'netdevs', 'fsdevs'] as const;
+export type PartList = (typeof PART_LISTS)[number];
+
+/** A device or back end as it is being edited. */
+export interface PartDraft {
+  readonly key: number;
+  readonly list: PartList;
+  type: string;
+  id: string;
+  /** Of a device; empty: the first with room. */
+  bus: string;
+  /** As typed, by name; what is not there has its default. */
+  properties: Record<string, string>;
+}
+
 let nextKey = 0;
+
+function textOf(value: unknown): string {
+  if (typeof value === 'boolean') return value ? 'on' : 'off';
+  return Array.isArray(value) ? value.join(':') : String(value);
+}
+
+function partDraft(list: PartList, config: DeviceConfig | BackendConfig): PartDraft {
+  const { id = '', type, driver, bus = '', ...properties } = config as Record<string, string | undefined>;
+  const given = Object.entries(properties).filter(([, value]) => value !== null && value !== undefined);
+  return {
+    key: nextKey++,
+    list,
+    type: type ?? driver ?? '',
+    id,
+    bus,
+    properties: Object.fromEntries(given.map(([name, value]) => [name, textOf(value)])),
+  };
+}
 
 export class VmDraft {
   name = $state('');
@@ -39,6 +83,11 @@ export class VmDraft {
   firmware = $state<Firmware>('default');
   firmwareFile = $state('');
   drives = $state<DriveDraft[]>([]);
+  parts = $state<PartDraft[]>([]);
+  aia = $state<VmSettings['aia']>('none');
+  accel = $state<VmSettings['accel']>('jit');
+  /** What the app has said of the devices (vm.check). */
+  problems = $state.raw<HardwareProblem[]>([]);
   console = $state(true);
   rng = $state(true);
   forceLegacy = $state(false);
@@ -75,6 +124,9 @@ export class VmDraft {
       serial: serial ?? '',
       slot,
     }));
+    for (const list of PART_LISTS) this.parts.push(...settings[list].map((config) => partDraft(list, config)));
+    this.aia = settings.aia;
+    this.accel = settings.accel;
     this.console = settings.console;
     this.rng = settings.rng;
     this.forceLegacy = settings.forceLegacy;
@@ -103,6 +155,78 @@ export class VmDraft {
     this.drives.splice(at, 1);
   }
 
+  /** Every id in use: devices and back ends get one that no other has, so that no person confuses them. */
+  get #ids(): string[] {
+    const ids = [...this.drives.map(({ id }) => id), ...this.parts.map(({ id }) => id)];
+    if (this.console) ids.push('console0');
+    if (this.rng) ids.push('rng0');
+    return ids;
+  }
+
+  /** @param base what the id begins with; a number follows */
+  addPart(list: PartList, type: string, base: string, properties: Record<string, string> = {}): PartDraft {
+    const ids = this.#ids;
+    let number = 0;
+    while (ids.includes(`${base}${number}`)) number++;
+    const part = { key: nextKey++, list, type, id: `${base}${number}`, bus: '', properties };
+    this.parts.push(part);
+    return this.parts.at(-1)!;
+  }
+
+  removePart(key: number): void {
+    this.parts = this.parts.filter((part) => part.key !== key);
+  }
+
+  /** @param value undefined: its default */
+  setProperty(part: PartDraft, name: string, value: string | undefined): void {
+    if (value === undefined) delete part.properties[name];
+    else part.properties[name] = value;
+  }
+
+  /** @param linksOf names of the properties of a part that are links, so that those who name it follow */
+  renamePart(part: PartDraft, id: string, linksOf: (part: PartDraft) => string[]): void {
+    const before = part.id;
+    part.id = id;
+    for (const other of this.parts) {
+      if (part.list === 'devices') {
+        if (other.bus === `${before}.0`) other.bus = `${id}.0`;
+        continue;
+      }
+      for (const name of linksOf(other)) if (other.properties[name] === before) other.properties[name] = id;
+    }
+  }
+
+  /** Where a device or back end is in the settings: "devices.0". */
+  pathOf(part: PartDraft): string {
+    const same = this.parts.filter(({ list }) => list === part.list);
+    return `${part.list}.${same.findIndex(({ key }) => key === part.key)}`;
+  }
+
+  /** What is wrong with a property (or "id", "bus") of a device or back end; null: nothing. */
+  problem(part: PartDraft, name: string): string | null {
+    const path = `${this.pathOf(part)}.${name}`;
+    const found = this.problems.find((problem) => problem.path.join('.') === path)?.message ?? this.issues[path];
+    return found?.replace(`${name}: `, '') ?? null;
+  }
+
+  /** Of all its properties. */
+  problemsOf(part: PartDraft): number {
+    const path = `${this.pathOf(part)}.`;
+    const paths = [...this.problems.map((problem) => problem.path.join('.')), ...Object.keys(this.issues)];
+    return paths.filter((each) => each.startsWith(path)).length;
+  }
+
+  #partsOf(list: PartList) {
+    return this.parts
+      .filter((part) => part.list === list)
+      .map(({ id, bus, type, properties }) => ({
+        ...properties,
+        ...(id.trim() === '' ? {} : { id: id.trim() }),
+        ...(bus.trim() === '' ? {} : { bus: bus.trim() }),
+        ...(list === 'devices' ? { driver: type } : { type }),
+      }));
+  }
+
   /** What the contract would be given. */
   readonly input: VmSettingsInput = $derived({
     ...this.#rest,
@@ -126,6 +250,13 @@ export class VmDraft {
       ...(serial === '' ? {} : { serial }),
       ...(slot === undefined ? {} : { slot }),
     })),
+    devices: this.#partsOf('devices') as VmSettingsInput['devices'],
+    objects: this.#partsOf('objects') as VmSettingsInput['objects'],
+    chardevs: this.#partsOf('chardevs') as VmSettingsInput['chardevs'],
+    netdevs: this.#partsOf('netdevs') as VmSettingsInput['netdevs'],
+    fsdevs: this.#partsOf('fsdevs') as VmSettingsInput['fsdevs'],
+    aia: this.aia,
+    accel: this.accel,
     console: this.console,
     rng: this.rng,
     forceLegacy: this.forceLegacy,

@@ -33,6 +33,7 @@ const RUN: Record<ActionName, Run> = {
   'view.log': () => router.go({ page: 'log' }),
   'view.console': tab('console'),
   'view.devices': tab('devices'),
+  'view.hardware': tab('hardware'),
   'view.overview': tab('overview'),
   'vm.start': (vm) => ops.start(vm),
   'vm.pause': (vm) => ops.pause(vm),

@@ -123,7 +123,8 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     const { page } = workstation;
     const running = app.app.vms().find((vm) => vm.state === 'running')!;
     const other = app.app.vms().find((vm) => vm.state === 'stopped')!;
-    await page.goto(`${page.url().replace(/#.*/, '')}#/vm/${other.id}/overview`);
+    await page.goto(`${page.url().replace(/#.*/, '')}#/vm/${other.id}/hardware`);
+    await page.getByTestId(`row-${other.settings.drives[0].id}`).click();
     await page.getByTestId('drive-path').fill(running.settings.drives[0].file);
     await page.getByTestId('save').click();
     await page.getByText('Saved.').waitFor();

@@ -23,6 +23,7 @@ function run() {
   const listeners = new Map<string, (...args: unknown[]) => void>();
   const required: string[] = [];
   const electron = {
+    webUtils: { getPathForFile: (file: { path: string }) => file.path },
     contextBridge: { exposeInMainWorld: (name: string, value: Exposed) => (exposed[name] = value) },
     ipcRenderer: {
       invoke: async (...args: unknown[]) => void invoked.push(args),
@@ -45,7 +46,7 @@ describe('the preload', () => {
     const { exposed, required } = run();
     expect(required).toEqual(['electron']);
     expect(Object.keys(exposed)).toEqual(['ringside']);
-    expect(Object.keys(exposed.ringside)).toEqual(['call', 'onEvent', 'openStream']);
+    expect(Object.keys(exposed.ringside)).toEqual(['call', 'onEvent', 'pathOf', 'openStream']);
   });
 
   test('passes the contract’s commands on, and no others', async () => {

@@ -1,6 +1,6 @@
 /** Where the person is, kept in the address's fragment so that reload and back work. */
 
-export type VmTab = 'console' | 'devices' | 'overview';
+export type VmTab = 'console' | 'devices' | 'hardware' | 'overview';
 export type Route =
   | { page: 'library' }
   | { page: 'create' }
@@ -8,7 +8,7 @@ export type Route =
   | { page: 'log' }
   | { page: 'vm'; id: string; tab: VmTab };
 
-const TABS: readonly string[] = ['console', 'devices', 'overview'] satisfies VmTab[];
+const TABS: readonly string[] = ['console', 'devices', 'hardware', 'overview'] satisfies VmTab[];
 
 function parse(hash: string): Route {
   const [page, id, tab] = hash.replace(/^#\/?/, '').split('/');

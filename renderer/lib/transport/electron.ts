@@ -7,6 +7,8 @@ export interface Preload {
   call(name: string, params: unknown): Promise<unknown>;
   onEvent(listener: (name: string, payload: unknown) => void): void;
   openStream(ticket: string): void;
+  /** Where a file that was dropped is on this computer; empty when it is nowhere. */
+  pathOf?(file: File): string;
 }
 
 export function electronTransport(preload: Preload): Transport {
