@@ -158,10 +158,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     'vm.list': () => manager.list(),
     'vm.create': ({ settings }) => manager.create(settings),
     'vm.update': ({ id, settings }) => manager.update(id, settings),
-    'vm.delete': async ({ id }) => {
-      await manager.remove(id);
+    'vm.delete': async ({ id, disks }) => {
+      await manager.remove(id, disks);
       return {};
     },
+    'vm.clone': ({ id, name, disks: how }) => manager.clone(id, name, how === 'copy' ? disks : null),
+    'vm.screen': ({ id }) => ({ lines: manager.screen(id) }),
     'vm.check': ({ settings }) => ({
       problems: configProblems(settings).map((problem) => ({ ...problem, path: [...problem.path] })),
     }),

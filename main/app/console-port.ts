@@ -124,6 +124,12 @@ export class ConsolePort {
     this.#flush();
   }
 
+  /** What came last, at most `max` bytes, whole lines first where there are. */
+  recent(max: number): Uint8Array {
+    const { end, replayFrom } = this.#scrollback;
+    return this.#scrollback.read(Math.max(replayFrom, end - max), max);
+  }
+
   watch(port: BytePort): void {
     const watcher = new Watcher(port, this.#scrollback, {
       input: (bytes) => {

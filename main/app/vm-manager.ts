@@ -3,16 +3,21 @@
  * window that goes away takes nothing with it. Operations on one VM happen one after another.
  */
 import { randomUUID } from 'node:crypto';
+import { unlink } from 'node:fs/promises';
+import path from 'node:path';
 import type { MachineExit, MachineSnapshot } from '../../core/api/machine.ts';
 import { machineConfig } from '../../core/api/machine.ts';
 import { errorLine, RingsideError } from '../../core/errors.ts';
 import { configProblems, problemLine } from '../../core/machine/check-config.ts';
 import type { LibraryProblem, VmInfo, VmSettings, VmState } from '../ipc/contract.ts';
 import { ConsolePort } from './console-port.ts';
+import { copyDisk } from './copy-disk.ts';
 import { DiskClaims } from './disk-claims.ts';
+import { fileError } from './fs-errors.ts';
 import type { BootFiles } from './interchange/model.ts';
 import type { MachineFactory, RunningMachine } from './machine.ts';
 import { userPath } from './paths.ts';
+import { screenText } from './screen-text.ts';
 import type { LoadedVm, VmStore } from './vm-store.ts';
 
 /** Kernel, initrd and command line of a catalogue guest. @throws RingsideError when it is not downloaded */
@@ -29,6 +34,27 @@ export interface ManagerOptions {
   machines: MachineFactory;
   guestBoot: GuestBoot;
   events: ManagerEvents;
+}
+
+/** Enough for what fills a screen. */
+const SCREEN_BYTES = 16 * 1024;
+
+function hasDisk(settings: VmSettings, file: string): boolean {
+  return settings.drives.some((drive) => userPath(drive.file) === userPath(file));
+}
+
+/** Without the disks that it writes to, and the devices that they are in. */
+function withoutDisks(settings: VmSettings): VmSettings {
+  const drives = settings.drives.filter(({ readonly }) => readonly);
+  const kept = new Set(drives.map(({ id }) => id));
+  const gone = new Set(settings.drives.map(({ id }) => id).filter((id) => !kept.has(id)));
+  const devices = settings.devices.filter(({ drive }) => !gone.has(String(drive)));
+  return { ...settings, drives, devices };
+}
+
+/** A VM's name as part of a file's. */
+function fileBase(name: string): string {
+  return name.replace(/[^\p{L}\p{N}._-]+/gu, '-').replace(/^[-.]+|-+$/g, '') || 'disk';
 }
 
 /** Console ports that a VM with these settings has. */
@@ -145,13 +171,61 @@ export class VmManager {
     });
   }
 
-  /** Removes a stopped VM from the library; its disk images stay. */
-  remove(id: string): Promise<void> {
+  /**
+   * Removes a stopped VM from the library; its disk images stay, but for `disks`.
+   * @throws in-use, bad-option for an image that is another VM's too, or not its own; nothing is removed then
+   */
+  remove(id: string, disks: readonly string[] = []): Promise<void> {
     return this.#exclusive(id, async (vm) => {
       if (vm.live) throw new RingsideError('bad-state', `“${vm.name}” is on: power it off before you delete it`);
+      const own = new Set(vm.stored.settings.drives.map(({ file }) => file));
+      for (const file of disks) {
+        if (!own.has(file)) throw new RingsideError('bad-option', `${file} is no disk of “${vm.name}”`);
+        const other = [...this.#vms.values()].find((each) => each !== vm && hasDisk(each.stored.settings, file));
+        if (other !== undefined) {
+          throw new RingsideError('in-use', `${file} is a disk of “${other.name}” too: it cannot be deleted`);
+        }
+      }
       await this.#options.store.remove(id);
       this.#forget(vm);
+      for (const file of disks) {
+        await unlink(userPath(file)).catch((error: unknown) => Promise.reject(fileError(error, file)));
+      }
     });
+  }
+
+  /**
+   * A VM like another that is off.
+   * @param folder where copies of the disks that it writes to go; null: without these disks
+   */
+  async clone(id: string, name: string, folder: string | null): Promise<VmInfo> {
+    const settings = await this.#exclusive(id, async (vm) => {
+      if (vm.live) throw new RingsideError('bad-state', `“${vm.name}” is on: power it off before you clone it`);
+      const clone = { ...structuredClone(vm.stored.settings), name };
+      const made: string[] = [];
+      try {
+        for (const drive of clone.drives) {
+          if (drive.readonly || folder === null) continue;
+          const copy = path.join(folder, `${fileBase(name)}-${drive.id}-${randomUUID().slice(0, 8)}.raw`);
+          await copyDisk(userPath(drive.file), copy);
+          made.push(copy);
+          drive.file = copy;
+        }
+      } catch (error) {
+        for (const copy of made) await unlink(copy).catch(() => undefined);
+        throw error;
+      }
+      return folder === null ? withoutDisks(clone) : clone;
+    });
+    return this.create(settings);
+  }
+
+  /** What its console shows, as text: the serial port, or the virtio console while that is silent. */
+  screen(id: string): string[] {
+    const { ports } = this.#get(id);
+    const lines = (name: string) => screenText(ports.get(name)?.recent(SCREEN_BYTES) ?? new Uint8Array());
+    const serial = lines('serial0');
+    return serial.length > 0 ? serial : lines('console0');
   }
 
   start(id: string): Promise<VmInfo> {

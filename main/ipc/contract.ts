@@ -25,6 +25,7 @@ import {
   portName,
   vmId,
   vmInfo,
+  vmName,
   vmSettings,
   vmSettingsDraft,
 } from './contract/schemas.ts';
@@ -69,8 +70,15 @@ export const commands = {
   'vm.create': { params: z.strictObject({ settings: vmSettings }), result: vmInfo },
   /** Of a VM that is on, all but the name applies at its next start (`pending`). */
   'vm.update': { params: z.strictObject({ id: vmId, settings: vmSettings }), result: vmInfo },
-  /** Removes the VM from the library. Disk images stay. */
-  'vm.delete': { params: oneVm, result: done },
+  /** Removes the VM from the library, and of its disk images the named ones, which no other VM may have. */
+  'vm.delete': { params: z.strictObject({ id: vmId, disks: z.array(hostPath).default([]) }), result: done },
+  /** A VM like one that is off; `copy`: with copies of the disks it writes to, else with none of those. */
+  'vm.clone': {
+    params: z.strictObject({ id: vmId, name: vmName, disks: z.enum(['copy', 'leave-out']) }),
+    result: vmInfo,
+  },
+  /** What its console shows, as text; the last screen of a VM that is off. */
+  'vm.screen': { params: oneVm, result: z.object({ lines: z.array(z.string()) }) },
   /** What the types of its devices and back ends do not allow; empty: nothing. */
   'vm.check': {
     params: z.strictObject({ settings: vmSettings }),

@@ -1,6 +1,7 @@
 /** What a person can do with a VM, with the questions that go before it. */
 import { closeQuestion } from '../../main/ipc/contract.ts';
 import type { VmInfo } from '../../main/ipc/contract.ts';
+import { baseName } from './format.ts';
 import { app } from './state/app.svelte.ts';
 import { router } from './state/router.svelte.ts';
 import { act, lineOf, toasts } from './state/toasts.svelte.ts';
@@ -64,6 +65,18 @@ export async function powerOff(vm: VmInfo): Promise<void> {
 
 export async function remove(vm: VmInfo): Promise<void> {
   const { name, drives } = vm.settings;
+  const others = app.sortedVms.filter((each) => each.id !== vm.id);
+  const choices = drives
+
+    .filter(
+      ({ file, readonly }) =>
+        !readonly && !others.some((each) => each.settings.drives.some((drive) => drive.file === file)),
+    )
+    .map(({ file }) => ({
+      value: file,
+      label: `Also delete ${baseName(file)}`,
+      help: 'The image file and all that is on it',
+    }));
   const yes = await confirm.ask({
     title: `Delete “${name}”?`,
     message: 'This removes the VM and its settings from the library. It cannot be undone.',
@@ -74,13 +87,61 @@ export async function remove(vm: VmInfo): Promise<void> {
             drives.length === 1 ? 'Its disk image stays where it is:' : 'Its disk images stay where they are:',
             ...drives.map((drive) => drive.file),
           ],
+    choices,
     confirm: 'Delete',
     danger: true,
   });
   if (!yes) return;
-  if (!(await act(() => app.client.call('vm.delete', { id: vm.id })))) return;
-  toasts.show('info', `“${name}” has been deleted.`);
+  const disks = [...confirm.chosen];
+  if (!(await act(() => app.client.call('vm.delete', { id: vm.id, disks })))) return;
+  const gone =
+    disks.length === 0 ? '' : `, and ${disks.length === 1 ? 'its disk image' : `${disks.length} disk images`}`;
+  toasts.show('info', `“${name}”${gone} has been deleted.`);
   if (router.route.page === 'vm' && router.route.id === vm.id) router.go({ page: 'library' });
+}
+
+export async function rename(vm: VmInfo): Promise<void> {
+  const yes = await confirm.ask({
+    title: 'Rename',
+    message: 'The name is for you; the guest does not see it.',
+    input: { label: 'Name', value: vm.settings.name },
+    confirm: 'Rename',
+  });
+  const name = confirm.text.trim();
+  if (!yes || name === vm.settings.name) return;
+  await act(() => app.client.call('vm.update', { id: vm.id, settings: { ...vm.settings, name } }));
+}
+
+/** A VM like it, with copies of its disks or without them. */
+export async function clone(vm: VmInfo): Promise<void> {
+  const { name, drives } = vm.settings;
+  const written = drives.filter(({ readonly }) => !readonly);
+  const yes = await confirm.ask({
+    title: `Clone “${name}”`,
+    message: 'A new VM with the same hardware.',
+    input: { label: 'Name', value: `${name} copy`.slice(0, 80) },
+    choices:
+      written.length === 0
+        ? []
+        : [
+            {
+              value: 'copy',
+              label: written.length === 1 ? 'Copy its disk' : `Copy its ${written.length} disks`,
+              help: 'Into Ringside’s disks folder. Without it the clone gets no disk that the original writes to.',
+              chosen: true,
+            },
+          ],
+    confirm: 'Clone',
+  });
+  if (!yes) return;
+  const disks = confirm.chosen.includes('copy') ? 'copy' : 'leave-out';
+  const wanted = confirm.text.trim();
+  if (disks === 'copy') toasts.show('info', `The disks of “${name}” are being copied…`);
+  const made = await act(async () => {
+    const copy = await app.client.call('vm.clone', { id: vm.id, name: wanted, disks });
+    app.vms.set(copy.id, copy);
+  });
+  if (made) toasts.show('info', `“${wanted}” is in the library.`);
 }
 
 /** Ends the app; with VMs on it asks first. */

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { serveApp } from '../../main/serve/server.ts';
 import { TestApp, until } from '../app/doubles/app.ts';
+import { DEBIAN_COMMAND } from '../app/interchange/samples.ts';
 import { noBrowser, Workstation } from './browser.ts';
 import { tellStory } from './story.ts';
 
@@ -117,6 +118,64 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     await page.getByText('deb.example.org does not answer').waitFor();
     await workstation.pictures('guests');
     app.catalogue.error = null;
+  });
+
+  test('a VM is imported, given a device, shown as arguments, cloned and deleted', async () => {
+    const { page } = workstation;
+    const names = () => app.app.vms().map((vm) => vm.settings.name);
+    const before = names();
+    await page.getByRole('link', { name: 'Library' }).click();
+    await page.getByTestId('import').click();
+    await page.getByTestId('import-text').fill('qemu-system-x86_64 -m 1G');
+    await page.getByTestId('import-read').click();
+    await page.getByTestId('import-error').filter({ hasText: 'this VM is for x86_64' }).waitFor();
+    await page.getByTestId('import-text').fill(DEBIAN_COMMAND.replace('-m 4G', '-m 1G -name Imported'));
+    await page.getByTestId('import-read').click();
+    await page.getByTestId('import-notes').filter({ hasText: 'The network net (user) is left out' }).waitFor();
+    await workstation.pictures('imported');
+    await page.getByTestId('create').click();
+
+    await page.getByTestId('tab-hardware').click();
+    await page.getByTestId('add-device-button').click();
+    await page.getByTestId('device-search').fill('ciphers');
+    await workstation.picture('add-device');
+    await page.keyboard.press('Enter');
+    await page.getByTestId('part-crypto0').waitFor();
+    await page.getByTestId('add-device-button').click();
+    await page.getByTestId('device-search').fill('entropy');
+    await page.keyboard.press('Enter');
+    const random = page.getByTestId('part-rng0');
+    await random.getByText('More settings').click();
+    await random.getByTestId('property-period').fill('fast');
+    await random.getByText('"fast" is not a whole number').waitFor();
+    await workstation.pictures('hardware-problem');
+    await random.getByTestId('property-period').fill('1000');
+    await random.getByText('"fast" is not a whole number').waitFor({ state: 'hidden' });
+    await page.getByTestId('save').click();
+    await page.getByTestId('save-bar').waitFor({ state: 'hidden' });
+    await page.getByTestId('show-arguments').click();
+    await page.getByTestId('export-text').filter({ hasText: 'virtio-rng-pci,id=rng0,period=1000' }).waitFor();
+    await page.getByRole('radio', { name: 'libvirt' }).check({ force: true });
+    await page.getByTestId('export-text').filter({ hasText: '<rng model=' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByTestId('export').waitFor({ state: 'hidden' });
+
+    await page.getByRole('link', { name: 'Library' }).click();
+    const card = (name: string) =>
+      page.getByTestId('vm-row').filter({ has: page.getByRole('link', { name, exact: true }) });
+    await card('Imported').getByTestId('card-menu').click();
+    await page.getByTestId('card-clone').click();
+    await page.getByTestId('confirm-choice').uncheck();
+    await page.getByTestId('confirm-text').fill('The clone');
+    await page.getByTestId('confirm-yes').click();
+    await card('The clone').waitFor();
+    for (const name of ['Imported', 'The clone']) {
+      await card(name).getByTestId('card-menu').click();
+      await page.getByTestId('card-delete').click();
+      await page.getByTestId('confirm-yes').click();
+      await card(name).waitFor({ state: 'hidden' });
+    }
+    expect(names()).toEqual(before);
   });
 
   test('a second VM cannot have the disk that a running one writes to', async () => {
