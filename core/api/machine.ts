@@ -197,7 +197,16 @@ export const virtioDeviceSnapshot = z.object({
   }),
   /** The device status register and its decoding. */
   status: z.number().int(),
-  statusBits: z.array(z.object({ bit: z.number().int(), name: z.string(), set: z.boolean(), help: z.string() })),
+  statusBits: z.array(
+    z.object({
+      bit: z.number().int(),
+      name: z.string(),
+      set: z.boolean(),
+      help: z.string(),
+      /** When it was set, ms since 1970; null while it is not. */
+      at: z.number().nullable(),
+    }),
+  ),
   interruptStatus: z.number().int(),
   /** 0x hex, 64 bit. */
   offeredFeatures: z.string(),

@@ -48,7 +48,9 @@ export function deviceSnapshot(transport: VirtioTransport, memory: GuestMemory):
       irq: transport.irq,
     },
     status,
-    statusBits: STATUS_BITS.map(({ bit, mask, name, help }) => ({ bit, name, help, set: (status & mask) !== 0 })),
+    statusBits: STATUS_BITS.map(({ bit, mask, name, help }) => {
+      return { bit, name, help, set: (status & mask) !== 0, at: transport.statusSetAt(bit) };
+    }),
     interruptStatus: transport.interruptStatus,
     offeredFeatures: hex(offered),
     driverFeatures: hex(driverFeatures),

@@ -44,6 +44,18 @@ export function timeOfDay(ms: number): string {
   return clock.format(ms);
 }
 
+const precise = new Intl.DateTimeFormat(undefined, {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  fractionalSecondDigits: 3,
+});
+
+/** To the millisecond. */
+export function preciseTime(ms: number): string {
+  return precise.format(ms);
+}
+
 export function dateAndTime(ms: number): string {
   return ms === 0 ? '' : day.format(ms);
 }
@@ -60,6 +72,19 @@ export function perSecond(value: number): string {
   if (value < 0.05) return '0';
   if (value < 10) return value.toFixed(1);
   return value < 10_000 ? grouped.format(value) : `${(value / 1000).toFixed(value < 100_000 ? 1 : 0)}k`;
+}
+
+/** Nanoseconds as "850 ns", "12.3 µs", "4.56 ms", "1.20 s": three digits that count. */
+export function nanoseconds(ns: number): string {
+  if (ns < 1000) return `${Math.round(ns)} ns`;
+  const [value, unit] = ns < 1e6 ? [ns / 1e3, 'µs'] : ns < 1e9 ? [ns / 1e6, 'ms'] : [ns / 1e9, 's'];
+  return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${unit}`;
+}
+
+/** 0x and at least so many digits, in groups of four from eight on: "0x8200_0000". */
+export function hexText(value: number | bigint, digits = 1): string {
+  const text = value.toString(16).padStart(digits, '0');
+  return `0x${text.length < 8 ? text : text.replace(/\B(?=([0-9a-f]{4})+$)/g, '_')}`;
 }
 
 /** The last part of a path. */

@@ -44,6 +44,9 @@ it('shows a device before, during and after its work', async () => {
     '3 FEATURES_OK',
     '2 DRIVER_OK',
   ]);
+  expect(during.statusBits.every(({ set, at }) => set === (at !== null))).toBe(true);
+  const times = during.statusBits.flatMap(({ at }) => at ?? []);
+  expect(times).toEqual(times.toSorted((a, b) => a - b));
   expect(during.features.filter(({ negotiated }) => negotiated).map(({ name }) => name)).toEqual([
     'VIRTIO_BLK_F_FLUSH',
     'VIRTIO_F_INDIRECT_DESC',

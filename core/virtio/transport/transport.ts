@@ -22,7 +22,7 @@ import { mergeFindings } from '../lint/findings.ts';
 import type { LintRule } from '../lint/rules.ts';
 import { LEGACY_RING_FEATURES, MODERN_RING_FEATURES, ringFeatureBits } from '../queue/ring-features.ts';
 import { VIRTIO_F_RING_RESET, hasFeature } from '../spec/features.ts';
-import { STATUS_DEVICE_NEEDS_RESET, STATUS_DRIVER_OK, STATUS_FEATURES_OK } from '../spec/status.ts';
+import { STATUS_BITS, STATUS_DEVICE_NEEDS_RESET, STATUS_DRIVER_OK, STATUS_FEATURES_OK } from '../spec/status.ts';
 import type { Trace } from '../../trace/trace.ts';
 import { DeviceQueues } from './device-queues.ts';
 import type { TransportKind } from './device-queues.ts';
@@ -73,6 +73,8 @@ export abstract class VirtioTransport implements DeviceHost {
   readonly #ringFeatures: bigint;
 
   #status = 0;
+  /** When each bit of the status was set, ms since 1970. */
+  readonly #setAt = new Map<number, number>();
   #driverFeatures = 0n;
   #negotiated = 0n;
   #error: string | null = null;
@@ -219,12 +221,22 @@ export abstract class VirtioTransport implements DeviceHost {
     for (const note of notes) this.note('status-order', note);
     if (added & STATUS_FEATURES_OK && !this.#acceptFeatures()) {
       // Section 2.2.2: FEATURES_OK stays clear. Nor can the device go live with it.
-      this.#status |= added & ~(STATUS_FEATURES_OK | STATUS_DRIVER_OK);
+      this.#setStatus(added & ~(STATUS_FEATURES_OK | STATUS_DRIVER_OK));
       return;
     }
-    this.#status |= added;
+    this.#setStatus(added);
     // A legacy driver's queues run already (section 3.1.2).
     if (added & STATUS_DRIVER_OK && !this.legacy) this.activate(this.queues.filter(({ enabled }) => enabled));
+  }
+
+  #setStatus(bits: number): void {
+    for (const { bit, mask } of STATUS_BITS) if (bits & mask & ~this.#status) this.#setAt.set(bit, Date.now());
+    this.#status |= bits;
+  }
+
+  /** When a bit of the status was set, ms since 1970; null while it is not. */
+  statusSetAt(bit: number): number | null {
+    return this.#setAt.get(bit) ?? null;
   }
 
   #acceptFeatures(): boolean {
@@ -246,7 +258,7 @@ export abstract class VirtioTransport implements DeviceHost {
     this.#error = reason;
     this.options.note(`needs a reset: ${reason}`);
     if (this.legacy) return;
-    this.#status |= STATUS_DEVICE_NEEDS_RESET;
+    this.#setStatus(STATUS_DEVICE_NEEDS_RESET);
     if (this.#status & STATUS_DRIVER_OK) this.interrupt.configChange();
   }
 
@@ -276,6 +288,7 @@ export abstract class VirtioTransport implements DeviceHost {
 
   protected resetState(): void {
     this.#status = 0;
+    this.#setAt.clear();
     this.#driverFeatures = 0n;
     this.#negotiated = 0n;
     this.#error = null;

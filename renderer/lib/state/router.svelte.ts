@@ -1,4 +1,4 @@
-/** Where the person is, kept in the address's fragment so that reload and back work. */
+/** Where the person is, kept in the address's fragment so that reload and back work. `place` is the tab's own affair. */
 
 export type VmTab = 'console' | 'devices' | 'hardware' | 'overview';
 export type Route =
@@ -6,13 +6,15 @@ export type Route =
   | { page: 'create' }
   | { page: 'guests' }
   | { page: 'log' }
-  | { page: 'vm'; id: string; tab: VmTab };
+  | { page: 'vm'; id: string; tab: VmTab; place?: string };
 
 const TABS: readonly string[] = ['console', 'devices', 'hardware', 'overview'] satisfies VmTab[];
 
 function parse(hash: string): Route {
-  const [page, id, tab] = hash.replace(/^#\/?/, '').split('/');
-  if (page === 'vm' && id) return { page, id, tab: TABS.includes(tab) ? (tab as VmTab) : 'console' };
+  const [page, id, tab, ...place] = hash.replace(/^#\/?/, '').split('/');
+  if (page === 'vm' && id) {
+    return { page, id, tab: TABS.includes(tab) ? (tab as VmTab) : 'console', place: place.join('/') };
+  }
   if (page === 'create' || page === 'guests' || page === 'log') return { page };
   return { page: 'library' };
 }
@@ -32,7 +34,8 @@ class Router {
 }
 
 export function href(route: Route): string {
-  return route.page === 'vm' ? `#/vm/${route.id}/${route.tab}` : `#/${route.page}`;
+  if (route.page !== 'vm') return `#/${route.page}`;
+  return `#/vm/${route.id}/${route.tab}${route.place ? `/${route.place}` : ''}`;
 }
 
 export const router = new Router();

@@ -19,6 +19,8 @@ import { FakeInspection } from './inspection.ts';
 
 export const PROMPT = 'guest# ';
 const SECTOR = 512;
+/** When drivers set their devices up, ms since 1970. */
+const BOOTED = Date.UTC(2026, 0, 5, 9, 30);
 const IN_RING = 4096;
 
 /** The guest's end of a console: what it writes comes out of onData, what is typed arrives at `receive`. */
@@ -371,7 +373,10 @@ function inTrouble(
 ): VirtioDeviceSnapshot {
   if (trouble === undefined) return device;
   const status = trouble === 'no driver' ? 0 : DRIVER_READY | NEEDS_RESET;
-  const statusBits = device.statusBits.map((each) => ({ ...each, set: ((status >> each.bit) & 1) === 1 }));
+  const statusBits = device.statusBits.map((each) => {
+    const set = ((status >> each.bit) & 1) === 1;
+    return { ...each, set, at: set ? BOOTED + each.bit : null };
+  });
   if (trouble === 'no driver') {
     const features = device.features.map((feature) => ({ ...feature, negotiated: false }));
     const queues = device.queues.map((queue) => ({ ...queue, enabled: false, size: 0 }));
@@ -442,7 +447,10 @@ function device(
       irq: slot + 1,
     },
     status: DRIVER_READY,
-    statusBits: STATUS.map(([bit, name, help]) => ({ bit, name, help, set: ((DRIVER_READY >> bit) & 1) === 1 })),
+    statusBits: STATUS.map(([bit, name, help]) => {
+      const set = ((DRIVER_READY >> bit) & 1) === 1;
+      return { bit, name, help, set, at: set ? BOOTED + bit : null };
+    }),
     interruptStatus: 0,
     offeredFeatures: bits(features),
     driverFeatures: bits(negotiated),
