@@ -22,7 +22,7 @@ const AXIS = 20;
 const MARK_ROW = 15;
 const CHART = 56;
 const CHART_GAP = 10;
-const BAR_MOST = 18;
+const BAR_MOST = 30;
 const BAR_LEAST = 3;
 /** Wider bars show their phases. */
 const PHASES_PX = 6;
@@ -54,10 +54,9 @@ export const MARK_ROWS: readonly { kinds: readonly number[]; label: string; colo
 ];
 
 /** Colours of request types: told apart by those who do not tell red from green. */
-export function typeColour(colours: Palette, at: number): string {
-  const order: (keyof Palette)[] = ['accent', 'warn', 'ok', 'muted'];
-  return colours[order[Math.min(at, order.length - 1)]];
-}
+const TYPE_COLOURS = ['accent', 'warn', 'ok', 'muted'] as const;
+/** Which of them a type has. */
+export const typeColourName = (at: number) => TYPE_COLOURS[Math.min(Math.max(0, at), TYPE_COLOURS.length - 1)];
 
 export interface Layout {
   marksTop: number;
@@ -182,8 +181,8 @@ function drawBars(
   const runStart = new Float64Array(LANES).fill(NaN);
   const runEnd = new Float64Array(LANES);
   const runColour = new Array<string>(LANES).fill('');
-  const palette = types.map((_, at) => typeColour(colours, at));
-  const plain = typeColour(colours, 0);
+  const palette = types.map((_, at) => colours[typeColourName(at)]);
+  const plain = colours[typeColourName(0)];
   const flush = (lane: number) => {
     if (Number.isNaN(runStart[lane])) return;
     context.fillStyle = runColour[lane];
