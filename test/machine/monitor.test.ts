@@ -115,7 +115,7 @@ describe('the monitor of a booted guest', () => {
     // Trace events: of registers that harts otherwise serve by themselves, of queues in workers, of the machine.
     const traced: string[] = [];
     machine.trace.onLine((line) => traced.push(line));
-    const read = 'dd if=/dev/vda of=/dev/null bs=4k count=1 skip=3 iflag=direct 2>/dev/null';
+    const read = 'for d in a b; do dd if=/dev/vd$d of=/dev/null bs=4k count=1 skip=3 iflag=direct 2>/dev/null; done';
     expect(await ask(hmp, 'trace-event virtio_* on')).toBe('');
     expect(await ask(hmp, 'trace-event virtqueue_pop on')).toBe('');
     await shell.ok(read);

@@ -98,6 +98,46 @@ const ARGUMENTS: Record<string, { [key: string]: Json } | null> = {
   'x-query-virtio-vhost-queue-status': null,
 };
 
+/** An entry of query-qmp-schema. */
+interface Entry {
+  name: string;
+  'meta-type': string;
+  'json-type'?: string;
+  'element-type'?: string;
+  'ret-type'?: string;
+  values?: string[];
+  members?: { name: string; type: string; default?: null }[];
+}
+
+/** Judges a value by what a client is told of its type. */
+function conforms(types: ReadonlyMap<string, Entry>, type: string, value: Json, path: string): void {
+  const entry = types.get(type)!;
+  switch (entry['meta-type']) {
+    case 'builtin': {
+      const json = entry['json-type'];
+      const is = typeof value === 'bigint' || Number.isInteger(value) ? 'int' : typeof value;
+      if (json !== 'value') expect(json === 'number' && is === 'int' ? 'number' : is, path).toBe(json);
+      return;
+    }
+    case 'enum':
+      return expect(entry.values, path).toContain(value);
+    case 'array':
+      return (value as Json[]).forEach((item, i) => conforms(types, entry['element-type']!, item, `${path}[${i}]`));
+    case 'object': {
+      const given = value as { [key: string]: Json };
+      const members = new Map(entry.members!.map((member) => [member.name, member]));
+      for (const key of Object.keys(given)) expect([...members.keys()], path).toContain(key);
+      for (const { name, type: memberType, default: fallback } of members.values()) {
+        if (name in given) conforms(types, memberType, given[name], `${path}.${name}`);
+        else expect(fallback, `${path}.${name}`).toBeNull();
+      }
+      return;
+    }
+    default:
+      throw new Error(`${path} is of no type: ${type}`);
+  }
+}
+
 describe('answers to queries', () => {
   const queries = QMP_COMMANDS.filter(({ name }) => /^query-|^x-query|-get|-list|^human/.test(name)).filter(
     ({ name }) => ARGUMENTS[name] !== null,
@@ -105,7 +145,12 @@ describe('answers to queries', () => {
   it.each(queries.map((command) => [command.name, command] as const))(
     '%s is as its schema says',
     async (name, query) => {
-      check(query.returns!, await qmp(name, ARGUMENTS[name] ?? {}), '');
+      const answer = await qmp(name, ARGUMENTS[name] ?? {});
+      check(query.returns!, answer, '');
+      const schema = (await qmp('query-qmp-schema')) as unknown as Entry[];
+      const types = new Map(schema.filter((entry) => entry['meta-type'] !== 'command').map((one) => [one.name, one]));
+      const command = schema.find((entry) => entry.name === name && entry['meta-type'] === 'command')!;
+      conforms(types, command['ret-type']!, answer, name);
     },
   );
 });
