@@ -9,8 +9,7 @@ export type Place =
   /** device null: the first there is. `head`: the chain to be shown, by its first descriptor. */
   | { view: DeviceView; device: string | null; queue: number; head: number | null }
   | { view: MachineViewName }
-  | { view: 'linter' }
-  | { view: 'captures' };
+  | { view: 'linter' };
 
 export const FIRST_PLACE: Place = { view: 'device', device: null, queue: 0, head: null };
 
@@ -21,7 +20,7 @@ const isOneOf = <T extends string>(names: readonly T[], name: string): name is T
 export function parsePlace(text: string): Place {
   const [kind = '', name = '', view = '', queue = '', head = ''] = text.split('/');
   if (kind === 'machine' && isOneOf(MACHINE_VIEWS, name)) return { view: name };
-  if (kind === 'linter' || kind === 'captures') return { view: kind };
+  if (kind === 'linter') return { view: kind };
   if (kind !== 'virtio' || name === '') return FIRST_PLACE;
   return {
     view: isOneOf(DEVICE_VIEWS, view) ? view : 'device',
@@ -51,7 +50,6 @@ export function placeText(place: Place): string {
     case 'harts':
       return `machine/${place.view}`;
     case 'linter':
-    case 'captures':
       return place.view;
     case 'device':
     case 'queue':
