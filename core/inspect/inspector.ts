@@ -1,14 +1,19 @@
 /** What a machine shows of its queues to those who look inside, and what it lets them do there. Control thread. */
 import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../api/inspect.ts';
+import { monotonicNow } from '../engine.ts';
 import type { LintFinding } from '../api/lint.ts';
 import { MAX_ROWS } from '../api/queue-view.ts';
 import type { QueueView } from '../api/queue-view.ts';
 import { RingsideError } from '../errors.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { Netdev } from '../net/network.ts';
+import type { QomObject } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
 import { queueDecoder } from '../virtio/decoders.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
 import type { VirtioTransport } from '../virtio/transport/transport.ts';
+import type { CaptureHeader } from './capture-format.ts';
+import type { CaptureOptions, CaptureState } from './capture-writer.ts';
 import type { RingEvent } from './event-ring.ts';
 import { QueueFeed } from './queue-feed.ts';
 import { viewQueue } from './queue-view.ts';
@@ -42,6 +47,8 @@ export class MachineInspector {
   readonly #memory: GuestMemory;
   readonly #tree: () => ObjectTree;
   readonly #shared = new Map<string, Promise<Shared>>();
+  /** What ends the captures of packets, by device. */
+  readonly #packets = new Map<string, () => Promise<void>>();
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
@@ -97,7 +104,7 @@ export class MachineInspector {
 
   /** Hands what has come to those who watch. The timer calls it. */
   async poll(): Promise<void> {
-    const present = new Set(this.#transports());
+    const present = new Set([...this.#devices()].map(({ transport }) => transport));
     for (const [key, opening] of [...this.#shared]) {
       const shared = await opening.catch(() => null);
       if (shared === null || shared.listeners.size === 0) continue;
@@ -141,6 +148,56 @@ export class MachineInspector {
   }
 
   /**
+   * Begins to write a queue's requests to a file, ends it (null), or only says how it stands.
+   *
+   * @returns how it stands; null when there is none
+   * @throws RingsideError 'not-found'; 'io' when the file cannot be made, or is there already
+   */
+  async capture(
+    device: string,
+    queue: number,
+    options?: Pick<CaptureOptions, 'file' | 'limit' | 'keep'> | null,
+  ): Promise<CaptureState | null> {
+    const { transport } = this.#find(device, queue);
+    if (!options) return transport.captureQueue(queue, options);
+    const epoch = monotonicNow();
+    const header: CaptureHeader = {
+      device,
+      type: transport.device.type,
+      queue,
+      name: transport.queueName(queue),
+      epoch: Date.now(),
+      profile: profileOf(transport, queue),
+    };
+    return transport.captureQueue(queue, { ...options, header, epoch });
+  }
+
+  /**
+   * Begins to write what goes through a network card to a pcapng file, or ends it (null).
+   *
+   * @returns whether it goes on
+   * @throws RingsideError 'not-found', 'unsupported' of a device without a netdev, 'in-use', 'io'
+   */
+  async capturePackets(device: string, file: string | null): Promise<boolean> {
+    const { object } = this.#find(device, 0);
+    const going = this.#packets.get(device);
+    if (file === null) {
+      this.#packets.delete(device);
+      // A netdev that is gone has closed its captures.
+      await going?.().catch(() => {});
+      return false;
+    }
+    if (going) throw new RingsideError('in-use', `packets of "${device}" are being captured already: end that first.`);
+    const id = object.type.isA('virtio-net-device') ? object.value<string | null>('netdev') : null;
+    const netdev = id === null ? null : this.#tree().find(`/netdevs/${id}`);
+    if (!netdev?.realized) {
+      throw new RingsideError('unsupported', `"${device}" is not a network card on a netdev: there are no packets.`);
+    }
+    this.#packets.set(device, await (netdev.instance as Netdev).capture(file));
+    return true;
+  }
+
+  /**
    * What the driver of a device was found to do; `clear`: and forgets it.
    *
    * @throws RingsideError 'not-found'
@@ -178,22 +235,20 @@ export class MachineInspector {
     this.#shared.clear();
   }
 
-  *#transports(): Generator<VirtioTransport> {
+  *#devices(): Generator<{ object: QomObject; transport: VirtioTransport }> {
     if (this.#closed) return;
     for (const object of this.#tree().root.walk()) {
       if (!object.type.isA('virtio-device')) continue;
       const instance = virtioInstance(object);
-      if (instance) yield instance.plug.transport;
+      if (instance) yield { object, transport: instance.plug.transport };
     }
   }
 
-  #find(device: string, queue: number): { transport: VirtioTransport } {
-    for (const transport of this.#transports()) {
-      if (transport.device.id !== device) continue;
-      if (queue >= transport.queues.length) {
-        throw new RingsideError('not-found', `the device "${device}" has no queue ${queue}.`);
-      }
-      return { transport };
+  #find(device: string, queue: number): { object: QomObject; transport: VirtioTransport } {
+    for (const found of this.#devices()) {
+      if (found.transport.device.id !== device) continue;
+      if (queue < found.transport.queues.length) return found;
+      throw new RingsideError('not-found', `the device "${device}" has no queue ${queue}.`);
     }
     throw new RingsideError('not-found', `there is no virtio device "${device}".`);
   }

@@ -4,6 +4,8 @@ import { NO_STATUS } from '../virtio/decoder.ts';
 import type { QueueDecoder, RequestSummary } from '../virtio/decoder.ts';
 import type { DescriptorChain } from '../virtio/queue/descriptor-chain.ts';
 import type { HookedQueue, QueueHook } from '../virtio/queue/queue-hook.ts';
+import { CaptureWriter } from './capture-writer.ts';
+import type { CaptureOptions, CaptureState } from './capture-writer.ts';
 import { eventClock } from './clock.ts';
 import {
   EVENT_AVAILABLE,
@@ -41,6 +43,9 @@ export class QueueWatch implements QueueHook {
   #queue: HookedQueue | null = null;
   #writer: EventWriter | null = null;
   #gate: QueueGate | null = null;
+  #capture: CaptureWriter | null = null;
+  /** Between #ownClock and the capture's times, ns. */
+  #captureOffset = 0;
   readonly #summary: RequestSummary = { type: 0, detail: 0, span: 0 };
   /** When the device saw what it takes now, ns of #ownClock. */
   #seen = 0;
@@ -65,9 +70,27 @@ export class QueueWatch implements QueueHook {
     return gate.state;
   }
 
+  /** Begins a capture. @throws RingsideError 'io' */
+  capture(options: CaptureOptions): void {
+    const writer = new CaptureWriter(options);
+    this.#capture?.close();
+    this.#capture = writer;
+    this.#captureOffset = this.#ownClock() - eventClock(options.epoch)();
+  }
+
+  get captured(): CaptureState | null {
+    return this.#capture && this.#capture.state;
+  }
+
+  endCapture(): CaptureState | null {
+    const state = this.#capture && this.#capture.close();
+    this.#capture = null;
+    return state;
+  }
+
   /** Nobody watches: the queue can do without its hook. */
   get idle(): boolean {
-    return this.#writer === null && (this.#gate === null || this.#gate.idle);
+    return this.#writer === null && this.#capture === null && (this.#gate === null || this.#gate.idle);
   }
 
   // ---- the life of the queue -----------------------------------------------------------------------------------------
@@ -148,7 +171,12 @@ export class QueueWatch implements QueueHook {
 
   #popped(chain: DescriptorChain): void {
     const writer = this.#writer;
-    chain.seen = this.#gate === null ? 0 : this.#seen || this.#ownClock();
+    if (this.#gate !== null || this.#capture !== null) {
+      chain.taken = this.#ownClock();
+      chain.seen = this.#seen || chain.taken;
+    } else {
+      chain.seen = 0;
+    }
     if (writer === null) return;
     const summary = this.#summary;
     this.#decoder.summarize(chain.readable, chain.writable, summary);
@@ -173,6 +201,7 @@ export class QueueWatch implements QueueHook {
 
   #put(chain: DescriptorChain, written: number): void {
     const writer = this.#writer;
+    if (this.#capture !== null && chain.seen !== 0) this.#record(this.#capture, chain, written);
     if (writer !== null) {
       const status = this.#decoder.status(chain.readable, chain.writable, written);
       writer.record(EVENT_PUSHED, status & NO_STATUS, chain.head, chain.position, written);
@@ -180,8 +209,25 @@ export class QueueWatch implements QueueHook {
     this.#queue!.put(chain, written);
   }
 
+  #record(capture: CaptureWriter, chain: DescriptorChain, written: number): void {
+    const { head, position, readable, writable } = chain;
+    const decoder = this.#decoder;
+    const summary = { type: 0, detail: 0, span: 0 };
+    decoder.summarize(readable, writable, summary);
+    const now = this.#ownClock();
+    const times = [chain.seen, chain.taken, now, now].map((time) => time - this.#captureOffset);
+    const [low, high] = [summary.detail % 2 ** 32, Math.floor(summary.detail / 2 ** 32)];
+    const status = decoder.status(readable, writable, written) & NO_STATUS;
+    capture.request(
+      times,
+      [head, position, lengthOf(chain), written, summary.type, status, low, high],
+      readable,
+      writable,
+    );
+  }
+
   available(position: number, entries: number): void {
-    if (this.#gate !== null) this.#seen = this.#ownClock();
+    if (this.#gate !== null || this.#capture !== null) this.#seen = this.#ownClock();
     if (this.#writer === null) return;
     this.#linter.available(entries);
     this.#writer.record(EVENT_AVAILABLE, 0, 0, position, entries);

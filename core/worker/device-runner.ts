@@ -1,6 +1,7 @@
 /** One device on an I/O worker: its running queues, its doorbells, its back end. */
 import type { QueueCommand, QueueControl } from '../api/inspect.ts';
 import type { Host } from '../host/host.ts';
+import type { CaptureOptions, CaptureState } from '../inspect/capture-writer.ts';
 import { QueueLinter } from '../inspect/queue-linter.ts';
 import { QueueWatch } from '../inspect/queue-watch.ts';
 import type { ObservationSpec } from '../inspect/queue-watch.ts';
@@ -120,6 +121,16 @@ export class DeviceRunner {
     return this.#watch(queue, (watch) => watch.control(command));
   }
 
+  /** Begins (options), ends (null) or only looks at (undefined) the capture of a queue. @throws RingsideError 'io' */
+  capture(queue: QueueId, options: CaptureOptions | null | undefined): CaptureState | null {
+    if (options === undefined) return this.#watches.get(queue.index)?.captured ?? null;
+    return this.#watch(queue, (watch) => {
+      if (options === null) return watch.endCapture();
+      watch.capture(options);
+      return watch.captured;
+    });
+  }
+
   /** What drivers of the device have been found to do while somebody watched, and forgets it. */
   findings(clear: boolean): RuleCount[] {
     const counts = [...this.#linters.values()].flatMap((linter) => linter.counts);
@@ -174,6 +185,7 @@ export class DeviceRunner {
 
   close(): void {
     this.deactivate(null);
+    for (const watch of this.#watches.values()) watch.endCapture();
     this.#backend.close?.();
   }
 

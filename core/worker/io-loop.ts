@@ -147,6 +147,8 @@ export class IoLoop {
         return this.#device(request.slot).observe(request.queue, request.spec);
       case 'control':
         return this.#device(request.slot).control(request.queue, request.command);
+      case 'capture':
+        return this.#device(request.slot).capture(request.queue, request.options);
       case 'findings':
         return this.#device(request.slot).findings(request.clear);
       case 'configure':

@@ -6,6 +6,7 @@ import type { QueueCommand, QueueControl } from '../api/inspect.ts';
 import { RingsideError, errorLine } from '../errors.ts';
 import type { ErrorKind } from '../errors.ts';
 import type { HostSpec } from '../host/host.ts';
+import type { CaptureOptions, CaptureState } from '../inspect/capture-writer.ts';
 import type { ObservationSpec } from '../inspect/queue-watch.ts';
 import type { GuestMemoryHandle } from '../memory/guest-memory.ts';
 import type { HeldBuffers, QueueId, QueueServer, QueueServerListener } from '../virtio/backend/queue-server.ts';
@@ -141,6 +142,10 @@ export class IoThreadHandle implements QueueServer {
 
   async control(slot: number, queue: QueueId, command: QueueCommand): Promise<QueueControl> {
     return (await this.#request({ op: 'control', slot, queue, command })) as QueueControl;
+  }
+
+  async capture(slot: number, queue: QueueId, options?: CaptureOptions | null): Promise<CaptureState | null> {
+    return (await this.#request({ op: 'capture', slot, queue, options })) as CaptureState | null;
   }
 
   async findings(slot: number, clear: boolean): Promise<RuleCount[]> {

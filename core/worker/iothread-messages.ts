@@ -3,6 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 
 import type { QueueCommand } from '../api/inspect.ts';
 import type { HostSpec } from '../host/host.ts';
+import type { CaptureOptions } from '../inspect/capture-writer.ts';
 import type { ObservationSpec } from '../inspect/queue-watch.ts';
 import type { BackendEvent } from '../virtio/backend/backend.ts';
 import type { QueueId } from '../virtio/backend/queue-server.ts';
@@ -36,6 +37,7 @@ export type IoThreadRequest =
   | { op: 'held'; slot: number; queue: number }
   | { op: 'observe'; slot: number; queue: QueueId; spec: ObservationSpec | null }
   | { op: 'control'; slot: number; queue: QueueId; command: QueueCommand }
+  | { op: 'capture'; slot: number; queue: QueueId; options: CaptureOptions | null | undefined }
   | { op: 'findings'; slot: number; clear: boolean }
   | { op: 'configure'; slot: number; change: unknown }
   /** Nothing of guest RAM is touched from the reply on, until 'resume'. */

@@ -1,11 +1,18 @@
 /** Queues that clients watch: batches of a machine's inspector to byte streams, no faster than each takes them. */
+import { constants } from 'node:fs';
+import { copyFile } from 'node:fs/promises';
 import type { QueueBatch } from '../../core/api/inspect.ts';
-import { RingsideError } from '../../core/errors.ts';
+import { RingsideError, errorLine } from '../../core/errors.ts';
+import { createHost } from '../../core/host/node-host.ts';
+import { CaptureFile } from '../../core/inspect/capture-format.ts';
+import { captureBatches, capturedRequestView, captureInfoOf } from '../../core/inspect/capture-view.ts';
+import { replay } from '../../core/inspect/replay.ts';
 import { LINT_RULES } from '../../core/virtio/lint/rules.ts';
 import type { BytePort, Params, Result } from '../ipc/contract.ts';
 import { encodeBatch, MAX_UNACKNOWLEDGED } from '../ipc/contract/inspect-frames.ts';
 import type { Session } from '../ipc/dispatcher.ts';
 import type { MachineInspection } from './machine.ts';
+import { userPath } from './paths.ts';
 import type { Streams } from './streams.ts';
 
 /** A ticket that nobody redeems: the watch ends then, ms. */
@@ -25,18 +32,7 @@ export class InspectService {
     const watcher = new Watcher();
     const handle = await this.#inspector(id).watch(device, queue, watcher);
     watcher.onEnd(() => handle.close());
-    const unclaimed = setTimeout(() => watcher.end(), UNCLAIMED_MS);
-    unclaimed.unref();
-    session.onClose(() => watcher.end());
-    const stream = this.#streams.offer(session, (port) => {
-      clearTimeout(unclaimed);
-      watcher.begin(port);
-    });
-    if (stream === null) {
-      clearTimeout(unclaimed);
-      watcher.end();
-      throw new RingsideError('bad-state', 'too many queues are being watched: close some');
-    }
+    const stream = this.#offer(session, watcher);
     return { stream, profile: handle.profile, epoch: handle.epoch };
   }
 
@@ -52,6 +48,73 @@ export class InspectService {
     return { findings: await this.#inspector(id).findings(device, clear) };
   }
 
+  async capture({ id, device, queue, action }: Params<'inspect.capture'>): Promise<Result<'inspect.capture'>> {
+    const inspector = this.#inspector(id);
+    if (action.op === 'state') return { capture: await inspector.capture(device, queue) };
+    if (action.op === 'stop') return { capture: await inspector.capture(device, queue, null) };
+    const { limit, keep } = action;
+    return { capture: await inspector.capture(device, queue, { file: userPath(action.file), limit, keep }) };
+  }
+
+  async packets({ id, device, file }: Params<'inspect.packets'>): Promise<Result<'inspect.packets'>> {
+    const active = await this.#inspector(id).capturePackets(device, file === null ? null : userPath(file));
+    return { active };
+  }
+
+  openCapture({ file }: Params<'inspect.openCapture'>, session: Session): Result<'inspect.openCapture'> {
+    const capture = new CaptureFile(userPath(file));
+    const watcher = new Watcher();
+    watcher.onEnd(() => capture.close());
+    const info = captureInfoOf(capture);
+    const stream = this.#offer(session, watcher, () => watcher.play(captureBatches(capture)));
+    return { stream, info };
+  }
+
+  capturedRequest({ file, index }: Params<'inspect.capturedRequest'>): Result<'inspect.capturedRequest'> {
+    const capture = new CaptureFile(userPath(file));
+    try {
+      return capturedRequestView(capture, index);
+    } finally {
+      capture.close();
+    }
+  }
+
+  async replay({ file, image, copy }: Params<'inspect.replay'>): Promise<Result<'inspect.replay'>> {
+    const capture = new CaptureFile(userPath(file));
+    try {
+      try {
+        await copyFile(userPath(image), userPath(copy), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+      } catch (error) {
+        throw new RingsideError('io', `"${image}" cannot be copied to "${copy}": ${errorLine(error)}.`, {
+          cause: error,
+        });
+      }
+      return await replay({
+        capture,
+        image: userPath(copy),
+        host: createHost({ addon: { reason: "a copy is nobody else's" } }),
+      });
+    } finally {
+      capture.close();
+    }
+  }
+
+  /** A ticket for a watcher's stream. @throws RingsideError 'bad-state' when there are too many */
+  #offer(session: Session, watcher: Watcher, begun: () => void = () => {}): string {
+    const unclaimed = setTimeout(() => watcher.end(), UNCLAIMED_MS);
+    unclaimed.unref();
+    watcher.onEnd(() => clearTimeout(unclaimed));
+    session.onClose(() => watcher.end());
+    const stream = this.#streams.offer(session, (port) => {
+      clearTimeout(unclaimed);
+      watcher.begin(port);
+      begun();
+    });
+    if (stream !== null) return stream;
+    watcher.end();
+    throw new RingsideError('bad-state', 'too many queues are being watched: close some');
+  }
+
   rules(): Result<'inspect.rules'> {
     return { rules: [...LINT_RULES] };
   }
@@ -65,6 +128,8 @@ export class InspectService {
 class Watcher {
   #port: BytePort | null = null;
   #unacknowledged = 0;
+  /** What is still to be sent, of a file: no faster than it is taken. */
+  #playing: Iterator<QueueBatch> | null = null;
   #ended = false;
   readonly #endings: (() => void)[] = [];
 
@@ -75,8 +140,33 @@ class Watcher {
     port.onMessage((message) => {
       // A client that acknowledges what it was not sent loses its stream.
       if (message.length !== 1 || this.#unacknowledged === 0) this.end();
-      else this.#unacknowledged--;
+      else {
+        this.#unacknowledged--;
+        this.#playMore();
+      }
     });
+  }
+
+  /** Sends all batches, and ends behind the last one that was taken. */
+  play(batches: Iterator<QueueBatch>): void {
+    this.#playing = batches;
+    this.#playMore();
+  }
+
+  #playMore(): void {
+    const playing = this.#playing;
+    while (playing !== null && !this.#ended && this.#unacknowledged < MAX_UNACKNOWLEDGED) {
+      let next;
+      try {
+        next = playing.next();
+      } catch {
+        // The file has changed under our eyes.
+        return this.end();
+      }
+      if (!next.done) this.batch(next.value);
+      else if (this.#unacknowledged === 0) return this.end();
+      else return;
+    }
   }
 
   batch(batch: QueueBatch): void {

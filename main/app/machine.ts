@@ -2,6 +2,7 @@
  * What the app needs of a machine. core/machine's Machine is one; the tests bring a scripted one. Nothing else of the
  * emulator is known here.
  */
+import type { CaptureStateView } from '../../core/api/capture.ts';
 import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../core/api/inspect.ts';
 import type { LintFinding } from '../../core/api/lint.ts';
 import type { MachineConfig, MachineExit, MachineSnapshot, MachineState } from '../../core/api/machine.ts';
@@ -31,6 +32,12 @@ export interface MachineInspection {
   ): Promise<{ readonly profile: QueueProfile; readonly epoch: number; close(): void }>;
   control(device: string, queue: number, command: QueueCommand): Promise<QueueControl>;
   view(device: string, queue: number, from: number, count: number): Promise<QueueView>;
+  capture(
+    device: string,
+    queue: number,
+    options?: { file: string; limit: number; keep: number } | null,
+  ): Promise<CaptureStateView | null>;
+  capturePackets(device: string, file: string | null): Promise<boolean>;
   findings(device: string, clear: boolean): Promise<LintFinding[]>;
   bytes(address: bigint, length: number): Uint8Array;
 }

@@ -250,6 +250,7 @@ export function closeQuestion(vms: readonly { settings: { name: string }; state:
 export * from './contract/hardware.ts';
 export * from './contract/actions.ts';
 export * from './contract/schemas.ts';
+export * from '../../core/api/capture.ts';
 export * from '../../core/api/inspect.ts';
 export * from '../../core/api/latency.ts';
 export * from '../../core/api/lint.ts';

@@ -1,8 +1,11 @@
 /** Watching a queue over the contract: tickets, batches, slow watchers, and what ends it. */
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { LATENCY_BUCKETS, latencyBucket, latencyBucketStart, latencyQuantile } from '../../core/api/latency.ts';
 import type { QueueBatch } from '../../core/api/inspect.ts';
+import { CaptureWriter } from '../../core/inspect/capture-writer.ts';
 import { watchQueue } from '../../main/ipc/contract/inspect-client.ts';
 import { decodeBatch, encodeBatch, MAX_UNACKNOWLEDGED } from '../../main/ipc/contract/inspect-frames.ts';
 import type { TestClient } from './doubles/app.ts';
@@ -152,5 +155,78 @@ describe('a watch', () => {
     await expect(control({ op: 'rules', breakpoints: odd, injections: [] })).rejects.toThrow(
       'from must not be after to',
     );
+  });
+
+  it('shows bytes, findings and rules', async () => {
+    await client.call('vm.start', { id });
+    const { bytes } = await client.call('inspect.bytes', { id, address: '0x80000010', length: 4 });
+    expect(bytes).toBe('10111213');
+    await expect(client.call('inspect.bytes', { id, address: '80', length: 4 })).rejects.toThrow('hex');
+    await expect(client.call('inspect.bytes', { id, address: '0x0', length: 1e6 })).rejects.toThrow('length');
+    const { rules } = await client.call('inspect.rules', {});
+    expect(rules.length).toBeGreaterThan(30);
+    const { rule, section, severity, title } = rules[0];
+    const finding = { rule, section, severity, title, count: 2, examples: [] };
+    app.machines.last.inspector.found.set('rng0', [finding]);
+    expect(await client.call('inspect.findings', { id, device: 'rng0', clear: true })).toEqual({ findings: [finding] });
+    expect(await client.call('inspect.findings', { id, device: 'rng0' })).toEqual({ findings: [] });
+  });
+
+  it('plays a capture, as fast as it is taken, without a VM, and does it again', async () => {
+    const file = path.join(app.home, 'a.capture');
+    const profile = { purpose: 'requests' as const, types: [], statuses: [], detail: 'sector' };
+    const header = { device: 'drive0', type: 'virtio-blk', queue: 0, name: 'requestq', epoch: 5, profile };
+    const writer = new CaptureWriter({ file, limit: 2 ** 30, keep: 4096, header, epoch: 0 });
+    // A write of 512 bytes at sector 1, of a driver that is in no hurry.
+    const request = Buffer.alloc(16 + 512, 0x41);
+    request.fill(0, 0, 16).writeUInt32LE(1, 0);
+    request.writeUInt32LE(1, 8);
+    const source = (bytes: Uint8Array) => ({
+      length: bytes.length,
+      copyOut: (offset: number, target: Uint8Array) => {
+        target.set(bytes.subarray(offset, offset + target.length));
+        return target.length;
+      },
+    });
+    const count = 10_000;
+    for (let i = 0; i < count; i++) {
+      writer.request(
+        [i, i + 1, i + 2, i + 3],
+        [0, i & 0xff, 529, 1, 1, 0, 1, 0],
+        source(request),
+        source(Uint8Array.of(0)),
+      );
+    }
+    writer.close();
+    const { port, info } = await client.openCapture(file);
+    expect(info).toEqual({ ...header, count, leftOut: 0, complete: true });
+    let seen = 0;
+    let ended = false;
+    watchQueue(port, { batch: ({ done }) => (seen += done.count), closed: () => (ended = true) });
+    await until(() => ended);
+    expect(seen).toBe(count);
+    const one = await client.call('inspect.capturedRequest', { file, index: 3 });
+    expect(one.fields.find(({ name }) => name === 'sector')?.value).toBe('1');
+    const [image, copy] = ['b.raw', 'c.raw'].map((name) => path.join(app.home, name));
+    await writeFile(image, new Uint8Array(4096));
+    const replayed = await client.call('inspect.replay', { file, image, copy });
+    expect(replayed).toMatchObject({ requests: count, different: 0 });
+    expect((await readFile(copy))[512]).toBe(0x41);
+    expect((await readFile(image))[512]).toBe(0);
+    await expect(client.call('inspect.replay', { file, image, copy })).rejects.toThrow('cannot be copied');
+    await expect(client.call('inspect.openCapture', { file: image })).rejects.toThrow('not a capture');
+  });
+
+  it('begins and ends captures of queues and packets', async () => {
+    await client.call('vm.start', { id });
+    const capture = (action: { op: 'start'; file: string } | { op: 'stop' | 'state' }) =>
+      client.call('inspect.capture', { id, device: 'rng0', queue: 0, action });
+    expect(await capture({ op: 'state' })).toEqual({ capture: null });
+    expect(await capture({ op: 'start', file: '/tmp/x' })).toMatchObject({ capture: { requests: 0 } });
+    expect(await capture({ op: 'stop' })).toMatchObject({ capture: { requests: 0 } });
+    expect(await client.call('inspect.packets', { id, device: 'net0', file: '/tmp/x.pcapng' })).toEqual({
+      active: true,
+    });
+    expect(await client.call('inspect.packets', { id, device: 'net0', file: null })).toEqual({ active: false });
   });
 });

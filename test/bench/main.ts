@@ -16,6 +16,7 @@ import type { Context, Suite } from './lib/suite.ts';
 import { BLK_ROWS, blk } from './suites/blk.ts';
 import { boot } from './suites/boot.ts';
 import { CPU_ROWS, cpu } from './suites/cpu.ts';
+import { inspect } from './suites/inspect.ts';
 import { mips } from './suites/mips.ts';
 
 /** By name. The rows of a suite are those that can be had one by one. */
@@ -24,6 +25,7 @@ const SUITES: Record<string, { run: Suite; rows: readonly string[] }> = {
   mips: { run: mips, rows: [] },
   boot: { run: boot, rows: [] },
   blk: { run: blk, rows: BLK_ROWS },
+  inspect: { run: inspect, rows: [] },
 };
 const USAGE =
   `usage: npm run bench -- [${Object.keys(SUITES).join('|')}]... [--json|--markdown] [--samples N] [--no-peer]\n` +

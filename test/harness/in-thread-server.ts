@@ -1,5 +1,6 @@
 /** Serves queues in the caller's thread, a turn at a time: what an I/O worker does, where a test can watch. */
 import type { QueueCommand, QueueControl } from '../../core/api/inspect.ts';
+import type { CaptureOptions, CaptureState } from '../../core/inspect/capture-writer.ts';
 import type { ObservationSpec } from '../../core/inspect/queue-watch.ts';
 import { createHost } from '../../core/host/node-host.ts';
 import type { HostSpec } from '../../core/host/host.ts';
@@ -84,6 +85,10 @@ export class InThreadServer implements QueueServer {
 
   async control(slot: number, queue: QueueId, command: QueueCommand): Promise<QueueControl> {
     return Promise.resolve(this.#runners.get(slot)!.control(queue, command));
+  }
+
+  async capture(slot: number, queue: QueueId, options?: CaptureOptions | null): Promise<CaptureState | null> {
+    return Promise.resolve(this.#runners.get(slot)!.capture(queue, options));
   }
 
   async findings(slot: number, clear: boolean): Promise<RuleCount[]> {

@@ -3,6 +3,7 @@
  * host kernel. Nothing here waits: the control thread is never blocked by a server.
  */
 import type { QueueCommand, QueueControl } from '../../api/inspect.ts';
+import type { CaptureOptions, CaptureState } from '../../inspect/capture-writer.ts';
 import type { ObservationSpec } from '../../inspect/queue-watch.ts';
 import type { BackendInit } from '../device.ts';
 import type { RuleCount } from '../lint/findings.ts';
@@ -55,6 +56,12 @@ export interface QueueServer {
   observe(slot: number, queue: QueueId, spec: ObservationSpec | null): Promise<void>;
   /** Stops, steps or disturbs the queue; what is set stays until it is cleared, whether the queue runs or not. */
   control(slot: number, queue: QueueId, command: QueueCommand): Promise<QueueControl>;
+  /**
+   * Begins to write a queue's requests to a file (options), ends it (null), or only says how it stands.
+   *
+   * @returns how it stands; null when there is none
+   */
+  capture(slot: number, queue: QueueId, options?: CaptureOptions | null): Promise<CaptureState | null>;
   /** What the device's driver was found to do while somebody watched; `clear`: and forgets it. */
   findings(slot: number, clear: boolean): Promise<RuleCount[]>;
   /** Makes it look at its doorbells and byte rings. */

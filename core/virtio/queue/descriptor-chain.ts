@@ -29,6 +29,8 @@ export class DescriptorChain {
   written = -1;
   /** When the device saw it, as whoever watches the queue counts; 0 when nobody does. */
   seen = 0;
+  /** When it was taken, likewise. */
+  taken = 0;
   /** Device-readable buffers. */
   readonly readable: Segments;
   /** Device-writable buffers. */

@@ -9,6 +9,7 @@
 import type { QueueCommand, QueueControl } from '../../api/inspect.ts';
 import type { LintFinding } from '../../api/lint.ts';
 import { RingsideError, errorLine } from '../../errors.ts';
+import type { CaptureOptions, CaptureState } from '../../inspect/capture-writer.ts';
 import type { ObservationSpec } from '../../inspect/queue-watch.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { IoErrorEvent } from '../backend/backend.ts';
@@ -444,6 +445,11 @@ export abstract class VirtioTransport implements DeviceHost {
   /** Stops, steps or disturbs a queue. @throws RingsideError */
   async controlQueue(index: number, command: QueueCommand): Promise<QueueControl> {
     return this.options.server.control(this.slot, { index, name: this.queueName(index) }, command);
+  }
+
+  /** Begins, ends or looks at the capture of a queue: see QueueServer. @throws RingsideError */
+  async captureQueue(index: number, options?: CaptureOptions | null): Promise<CaptureState | null> {
+    return this.options.server.capture(this.slot, { index, name: this.queueName(index) }, options);
   }
 
   /** What the device calls a queue, with what is negotiated. */

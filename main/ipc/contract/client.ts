@@ -70,6 +70,12 @@ export class Client {
     return { ...meaning, port: await this.#transport.openStream(stream) };
   }
 
+  /** A capture's byte stream, for watchQueue(), and what it is. */
+  async openCapture(file: string) {
+    const { stream, info } = await this.call('inspect.openCapture', { file });
+    return { info, port: await this.#transport.openStream(stream) };
+  }
+
   #deliver(name: string, payload: unknown): void {
     if (!isEvent(name)) return;
     const checked = events[name].safeParse(payload);

@@ -1,9 +1,17 @@
 /** The inspector's commands: a part of `commands` in ../contract.ts. */
 import { z } from 'zod';
 import { queueCommand, queueControl, queueProfile } from '../../../core/api/inspect.ts';
+import {
+  CAPTURE_KEEP_MAX,
+  CAPTURE_LIMIT_MAX,
+  captureInfo,
+  capturedRequest,
+  captureState,
+  replayResult,
+} from '../../../core/api/capture.ts';
 import { lintFinding, lintRule } from '../../../core/api/lint.ts';
 import { MAX_BYTES, MAX_ROWS, queueView } from '../../../core/api/queue-view.ts';
-import { vmId } from './schemas.ts';
+import { hostPath, vmId } from './schemas.ts';
 
 const deviceId = z.string().min(1).max(200);
 /** A queue of a virtio device of a VM that is on. */
@@ -51,6 +59,54 @@ export const inspectCommands = {
   'inspect.findings': {
     params: z.strictObject({ id: vmId, device: deviceId, clear: z.boolean().default(false) }),
     result: z.object({ findings: z.array(lintFinding) }),
+  },
+  /** Begins to write a queue's requests to a new file (docs/capture.md), ends it, or only says how it stands. */
+  'inspect.capture': {
+    params: z.strictObject({
+      ...oneQueue.shape,
+      action: z.discriminatedUnion('op', [
+        z.strictObject({
+          op: z.literal('start'),
+          file: hostPath,
+          /** Bytes of the file. */
+          limit: z
+            .number()
+            .int()
+            .min(65536)
+            .max(CAPTURE_LIMIT_MAX)
+            .default(2 ** 30),
+          /** Bytes of a request kept in each direction. */
+          keep: z
+            .number()
+            .int()
+            .min(0)
+            .max(CAPTURE_KEEP_MAX)
+            .default(2 ** 20),
+        }),
+        z.strictObject({ op: z.literal('stop') }),
+        z.strictObject({ op: z.literal('state') }),
+      ]),
+    }),
+    result: z.object({ capture: captureState.nullable() }),
+  },
+  /** Begins to write a network card's packets to a pcapng file (what is there is replaced), or ends it. */
+  'inspect.packets': {
+    params: z.strictObject({ id: vmId, device: deviceId, file: hostPath.nullable() }),
+    result: z.object({ active: z.boolean() }),
+  },
+  /** A capture, without a guest: what it is, and a stream of its requests as batches like those of a live queue; it ends behind the last. */
+  'inspect.openCapture': {
+    params: z.strictObject({ file: hostPath }),
+    result: z.object({ stream: z.string(), info: captureInfo }),
+  },
+  'inspect.capturedRequest': {
+    params: z.strictObject({ file: hostPath, index: z.number().int().min(0) }),
+    result: capturedRequest,
+  },
+  /** Copies an image to a new file, and does a capture's requests on the copy; what differs from the capture is counted. */
+  'inspect.replay': {
+    params: z.strictObject({ file: hostPath, image: hostPath, copy: hostPath }),
+    result: replayResult,
   },
   /** All rules that there are. */
   'inspect.rules': { params: z.strictObject({}), result: z.object({ rules: z.array(lintRule) }) },

@@ -1,4 +1,5 @@
 /** The inspector of a machine that is a script: a test says what is seen, and controls are kept as a real queue's gate has them. */
+import type { CaptureStateView } from '../../../core/api/capture.ts';
 import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../../core/api/inspect.ts';
 import type { LintFinding } from '../../../core/api/lint.ts';
 import type { QueueView } from '../../../core/api/queue-view.ts';
@@ -54,6 +55,30 @@ export class FakeInspection implements MachineInspection {
     const findings = this.found.get(device) ?? [];
     if (clear) this.found.delete(device);
     return findings;
+  }
+
+  /** Captures that go on, and what they have, by "device queue". */
+  readonly captures = new Map<string, CaptureStateView>();
+  /** Cards whose packets are captured, and the files. */
+  readonly packets = new Map<string, string>();
+
+  async capture(
+    device: string,
+    queue: number,
+    options?: { file: string; limit: number; keep: number } | null,
+  ): Promise<CaptureStateView | null> {
+    this.#profile(device, queue);
+    const key = `${device} ${queue}`;
+    if (options) this.captures.set(key, { requests: 0, leftOut: 0, bytes: 0, error: null });
+    const state = this.captures.get(key) ?? null;
+    if (options === null) this.captures.delete(key);
+    return state;
+  }
+
+  async capturePackets(device: string, file: string | null): Promise<boolean> {
+    if (file === null) this.packets.delete(device);
+    else this.packets.set(device, file);
+    return file !== null;
   }
 
   /** RAM in which each byte is the lowest of its address. */
