@@ -75,11 +75,22 @@ export class EventWriter {
     this.#written = Atomics.load(this.#words, 0);
   }
 
-  record(type: number, code: number, head: number, position: number, length: number, detail = 0): number {
+  /**
+   * @param time when it happened, if that is known: looking at the clock is most of what an event costs
+   * @returns when it happened
+   */
+  record(
+    type: number,
+    code: number,
+    head: number,
+    position: number,
+    length: number,
+    detail = 0,
+    time = this.#now(),
+  ): number {
     const at = HEADER_BYTES + (this.#written & this.#mask) * EVENT_BYTES;
     const words = this.#words;
     const word = at / 4;
-    const time = this.#now();
     this.#times[at / 8] = time;
     words[word + TYPE_AND_CODE] = type | (code << 8);
     words[word + HEAD] = head;

@@ -47,6 +47,8 @@ export class QueueWatch implements QueueHook {
   /** Between #ownClock and the capture's times, ns. */
   #captureOffset = 0;
   readonly #summary: RequestSummary = { type: 0, detail: 0, span: 0 };
+  /** When the ring's last EVENT_AVAILABLE was, of which nothing has been taken yet; NaN: there is none. */
+  #justSeen = NaN;
   /** When the device saw what it takes now, ns of #ownClock. */
   #seen = 0;
 
@@ -99,6 +101,7 @@ export class QueueWatch implements QueueHook {
   started(queue: HookedQueue, position: number, decoder: QueueDecoder): void {
     this.#queue = queue;
     this.#decoder = decoder;
+    this.#justSeen = NaN;
     this.#writer?.record(EVENT_STARTED, 0, 0, position, 0);
   }
 
@@ -181,7 +184,11 @@ export class QueueWatch implements QueueHook {
     const summary = this.#summary;
     this.#decoder.summarize(chain.readable, chain.writable, summary);
     this.#linter.chain(chain);
-    writer.record(EVENT_POPPED, summary.type, chain.head, chain.position, lengthOf(chain), summary.detail);
+    const { head, position } = chain;
+    // What is taken as soon as it is seen is taken at the same time.
+    const time = Number.isNaN(this.#justSeen) ? undefined : this.#justSeen;
+    this.#justSeen = NaN;
+    writer.record(EVENT_POPPED, summary.type, head, position, lengthOf(chain), summary.detail, time);
   }
 
   #injected(what: number, chain: DescriptorChain): void {
@@ -230,7 +237,7 @@ export class QueueWatch implements QueueHook {
     if (this.#gate !== null || this.#capture !== null) this.#seen = this.#ownClock();
     if (this.#writer === null) return;
     this.#linter.available(entries);
-    this.#writer.record(EVENT_AVAILABLE, 0, 0, position, entries);
+    this.#justSeen = this.#writer.record(EVENT_AVAILABLE, 0, 0, position, entries);
   }
 
   published(count: number, wanted: boolean): boolean {

@@ -1,0 +1,83 @@
+/**
+ * The inspector on a guest: watch its disk's queue while it writes, break on a sector, step, inject an error that the guest
+ * sees, clear, and find that it goes on.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { REQUEST_WORDS } from '../../core/api/inspect.ts';
+import type { QueueBatch, QueueControl } from '../../core/api/inspect.ts';
+import { VIRTIO_BLK_S_IOERR, VIRTIO_BLK_T_OUT } from '../../core/virtio/spec/blk.ts';
+import { MIB, Running, debianFiles, tempFolder } from '../harness/debian.ts';
+
+const found = await debianFiles();
+const folder = tempFolder();
+
+describe.skipIf('reason' in found)('the inspector of a Debian guest', () => {
+  let running: Running;
+  beforeAll(async () => {
+    if ('reason' in found) return;
+    const image = join(folder, 'disk.raw');
+    writeFileSync(image, new Uint8Array(4 * MIB));
+    running = await Running.boot(found.files, { drives: [{ id: 'drive0', file: image }] });
+  }, 120_000);
+  afterAll(async () => running?.machine.dispose());
+
+  const control = (): Promise<QueueControl> => running.machine.inspector.control('drive0', 0, { op: 'state' });
+  async function stopped(): Promise<QueueControl> {
+    for (let state = await control(); ; state = await control()) if (state.stop !== null) return state;
+  }
+
+  it('shows requests, stops at one, makes one fail, and lets the guest go on', async () => {
+    const { inspector } = running.machine;
+    const requests: { type: number; status: number; sector: number }[] = [];
+    const collect = ({ done: { count, words } }: QueueBatch): void => {
+      for (let i = 0; i < count; i++) {
+        const [type, status, low] = words.subarray(REQUEST_WORDS * i + 4);
+        requests.push({ type, status, sector: low });
+      }
+    };
+    const handle = await inspector.watch('drive0', 0, { batch: collect, ended: () => {} });
+    expect(handle.profile.detail).toBe('sector');
+    const write = (sector: number): string =>
+      `dd if=/dev/zero of=/dev/vda bs=512 count=8 seek=${sector} oflag=direct 2>&1 | grep -c -i error`;
+    const written = (sector: number) =>
+      requests.filter((each) => each.type === VIRTIO_BLK_T_OUT && each.sector === sector);
+
+    // One write, seen.
+    await running.shell.run(write(64));
+    await inspector.poll();
+    expect(written(64)).toMatchObject([{ status: 0 }]);
+
+    // Another one stands at a breakpoint: the guest waits.
+    const match = { types: [VIRTIO_BLK_T_OUT], detail: { from: 2048, to: 2048 } };
+    await inspector.control('drive0', 0, { op: 'rules', breakpoints: [{ id: 'b', match }], injections: [] });
+    const waiting = running.shell.run(write(2048));
+    expect(await stopped()).toMatchObject({ paused: true, stop: { breakpoint: 'b' } });
+    const view = await inspector.view('drive0', 0, 0, 256);
+    expect(view.chains[0]).toMatchObject({ state: 'in-flight', type: 'VIRTIO_BLK_T_OUT (1)', detail: 2048 });
+    expect(view.control?.paused).toBe(true);
+    await inspector.control('drive0', 0, { op: 'step', chains: 1 });
+    await inspector.control('drive0', 0, { op: 'clear' });
+    expect((await waiting).text.trim()).toBe('0');
+
+    // The next one fails, and the guest says so.
+    const error = { id: 'e', kind: 'error', match, status: null, count: null, probability: 1 } as const;
+    await inspector.control('drive0', 0, { op: 'rules', breakpoints: [], injections: [error] });
+    expect((await running.shell.run(write(2048))).text.trim()).not.toBe('0');
+    const { injections } = await control();
+    expect(injections[0].hits).toBeGreaterThan(0);
+    await inspector.control('drive0', 0, { op: 'clear' });
+    expect((await running.shell.run(write(2048))).text.trim()).toBe('0');
+    await inspector.poll();
+    expect(written(2048).map(({ status }) => status)).toContain(VIRTIO_BLK_S_IOERR);
+    expect(written(2048).at(-1)?.status).toBe(0);
+    expect((await control()).active).toBe(false);
+
+    // Linux keeps the rules that are always looked at.
+    const findings = await inspector.findings('drive0', false);
+    expect(findings.filter(({ severity }) => severity === 'must')).toEqual([]);
+    handle.close();
+  }, 120_000);
+});
