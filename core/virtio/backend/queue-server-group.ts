@@ -1,5 +1,6 @@
 /** Several workers that serve queues of one device, each its own, with a back end each. */
 import type { QueueCommand, QueueControl } from '../../api/inspect.ts';
+import type { CaptureOptions, CaptureState } from '../../inspect/capture-writer.ts';
 import type { ObservationSpec } from '../../inspect/queue-watch.ts';
 import type { BackendInit } from '../device.ts';
 import type { RuleCount } from '../lint/findings.ts';
@@ -68,6 +69,10 @@ export class QueueServerGroup implements QueueServer {
 
   async control(slot: number, queue: QueueId, command: QueueCommand): Promise<QueueControl> {
     return this.#byQueue[queue.index].control(slot, queue, command);
+  }
+
+  async capture(slot: number, queue: QueueId, options?: CaptureOptions | null): Promise<CaptureState | null> {
+    return this.#byQueue[queue.index].capture(slot, queue, options);
   }
 
   async findings(slot: number, clear: boolean): Promise<RuleCount[]> {
