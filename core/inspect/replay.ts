@@ -54,7 +54,14 @@ export async function replay({ capture, image, host, progress }: ReplayOptions):
   const memory = createMachineMemory({ ramSize: MEMORY, host, hugePages: false });
   try {
     const options = { serial: '', werror: 'report', rerror: 'report' } as const;
-    const context = { memory: memory.guest, host, waitBlock: 0, report: () => {}, now: () => performance.now() };
+    const context = {
+      memory: memory.guest,
+      host,
+      waitBlock: 0,
+      maxBatch: 0,
+      report: () => {},
+      now: () => performance.now(),
+    };
     const backend = new BlkBackend(disk, options, context);
     const queue = new ReplayQueue(new DescriptorChain(memory.guest));
     const activation: BlkActivation = {
