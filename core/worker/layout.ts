@@ -30,7 +30,7 @@ export const CHARDEV_BASE = 0x200000;
 /** Per-hart blocks, HART_STRIDE each. */
 export const HART_BASE = 0x400000;
 export const HART_STRIDE = 0x100000;
-/** Per-queue counters and event rings (observation), 16 MiB. */
+/** Per-queue counters (observation), 16 MiB. */
 export const QUEUE_STATS_BASE = 0xc00000;
 // 0x1c00000 to CODE_BASE: the translator (core/cpu/jit/abi.ts).
 /** Predecoded code pages, shared out evenly among the harts. */
@@ -318,7 +318,7 @@ export const RING_SIZE = 0x8000;
 // ---- queue statistics: QUEUE_STATS_BASE + slot * QUEUE_STATS_SLOT_STRIDE + queue * QUEUE_STATS_STRIDE ------------
 /** Written by the I/O worker that runs the queue, read by the control thread. 64 slots of 256 queues: 16 MiB. */
 export const QUEUE_STATS_SLOT_STRIDE = 0x40000;
-/** Counters first; the rest of the block is kept for a ring of recent events. */
+/** Counters. Recent events of a queue that somebody watches have a ring of their own (core/inspect/event-ring.ts). */
 export const QUEUE_STATS_STRIDE = 0x400;
 /** f64 each, since the queue was activated: chains popped, buffers used, available buffer notifications seen. */
 export const QS_POPPED = 0;

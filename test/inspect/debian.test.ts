@@ -2,7 +2,7 @@
  * The inspector on a guest: watch its disk's queue while it writes, break on a sector, step, inject an error that the guest
  * sees, clear, and find that it goes on.
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -20,7 +20,11 @@ describe.skipIf('reason' in found)('the inspector of a Debian guest', () => {
     if ('reason' in found) return;
     const image = join(folder, 'disk.raw');
     writeFileSync(image, new Uint8Array(4 * MIB));
-    running = await Running.boot(found.files, { drives: [{ id: 'drive0', file: image }] });
+    running = await Running.boot(found.files, {
+      drives: [{ id: 'drive0', file: image }],
+      netdevs: [{ type: 'hubport', id: 'net0', hubid: 0 }],
+      devices: [{ driver: 'virtio-net-device', id: 'nic0', netdev: 'net0' }],
+    });
   }, 120_000);
   afterAll(async () => running?.machine.dispose());
 
@@ -79,5 +83,20 @@ describe.skipIf('reason' in found)('the inspector of a Debian guest', () => {
     const findings = await inspector.findings('drive0', false);
     expect(findings.filter(({ severity }) => severity === 'must')).toEqual([]);
     handle.close();
+  }, 120_000);
+
+  it('writes the packets of its card as pcapng', async () => {
+    const { inspector } = running.machine;
+    const file = join(folder, 'net.pcapng');
+    expect(await inspector.capturePackets('nic0', file)).toBe(true);
+    await expect(inspector.capturePackets('nic0', file)).rejects.toMatchObject({ kind: 'in-use' });
+    await expect(inspector.capturePackets('drive0', file)).rejects.toMatchObject({ kind: 'unsupported' });
+    // Nobody answers, but it asks.
+    await running.shell.run('ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up; ping -c 1 -w 2 10.0.0.2');
+    expect(await inspector.capturePackets('nic0', null)).toBe(false);
+    const bytes = readFileSync(file);
+    expect(bytes.readUInt32LE(0)).toBe(0x0a0d0d0a);
+    // Who has 10.0.0.2?
+    expect(bytes.includes(Uint8Array.of(10, 0, 0, 2))).toBe(true);
   }, 120_000);
 });
