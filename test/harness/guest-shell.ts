@@ -11,7 +11,8 @@ export const PROMPT = new RegExp(`root@ringside:[^\\n]*# (${ESC}\\[6n)?$`);
 const CONTROL_SEQUENCE = new RegExp(`${ESC}\\[[0-?]*[ -/]*[@-~]`, 'g');
 /** The guest's line editor takes no more. */
 const LINE_MAX = 1000;
-const DEFAULT_LIMIT = 60_000;
+/** Milliseconds: a bound for what hangs, on a host that is very busy. */
+const DEFAULT_LIMIT = 180_000;
 
 export interface Ran {
   readonly status: number;

@@ -63,6 +63,19 @@ export class CryptoDriver {
     return { status: answer[room], used, data: answer.subarray(0, room) } satisfies Answer;
   }
 
+  /** @param words of struct virtio_crypto_alg_chain_session_para. @param keys of the cipher, then of the MAC */
+  chainSession(words: readonly number[], keys: readonly Uint8Array[]) {
+    const opcode = spec.VIRTIO_CRYPTO_CREATE_SESSION;
+    return this.createSession(opcode, words, Buffer.concat(keys), spec.VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING);
+  }
+
+  /** @param words of struct virtio_crypto_alg_chain_data_para. @param parts IV, source, AAD. @param room before the status */
+  chain(encrypt: boolean, id: bigint, words: readonly number[], parts: readonly Uint8Array[], room: number) {
+    const opcode = encrypt ? spec.VIRTIO_CRYPTO_CIPHER_ENCRYPT : spec.VIRTIO_CRYPTO_CIPHER_DECRYPT;
+    const operation = [...words, ...Array<number>(10 - words.length).fill(0), 2];
+    return this.request(opcode, id, operation, parts, room);
+  }
+
   cipherSession(algorithm: number, key: Uint8Array, op = spec.VIRTIO_CRYPTO_OP_ENCRYPT) {
     return this.createSession(spec.VIRTIO_CRYPTO_CREATE_SESSION, [algorithm, key.length, op], key);
   }

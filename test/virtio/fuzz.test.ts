@@ -5,7 +5,7 @@
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 
 import { GuestMemory } from '../../core/memory/guest-memory.ts';
-import { fuzzDevice } from '../fuzz/devices.ts';
+import { TRANSPORTS, fuzzDevice } from '../fuzz/devices.ts';
 import { Guards } from '../fuzz/guards.ts';
 import { fuzzQueues } from '../fuzz/queues.ts';
 import { makeGuest } from '../harness/guest.ts';
@@ -17,7 +17,8 @@ import { EXERCISES } from './exercises/index.ts';
 const SECONDS = Number(process.env['RINGSIDE_FUZZ_SECONDS'] ?? 0);
 const SEED = Number(process.env['RINGSIDE_FUZZ_SEED'] ?? 20_261_121);
 const QUEUE_OPERATIONS = 4_800_000;
-const DEVICE_OPERATIONS = 50_000;
+/** Of each type on each transport. */
+const DEVICE_OPERATIONS = 25_000;
 const TIMEOUT = 60_000 + SECONDS * 2000;
 
 /** Once, or with seed after seed while there is time. */
@@ -61,12 +62,14 @@ describe('devices', () => {
   afterEach(() => bench.clear());
   afterAll(() => bench.close());
 
-  it.each(EXERCISES.filter(({ addon }) => !addon || !whyNoAddon))('$base', { timeout: TIMEOUT }, (exercise) =>
-    again(async (seed) => {
-      const { offences } = await fuzzDevice({ bench, exercise, seed, operations: DEVICE_OPERATIONS });
-      expect(offences).toBeGreaterThan(10);
-      expect(guards.intact).toBe(true);
-      expect(bench.crashes).toEqual([]);
-    }),
-  );
+  describe.each(Object.keys(TRANSPORTS) as (keyof typeof TRANSPORTS)[])('over %s', (transport) => {
+    it.each(EXERCISES.filter(({ addon }) => !addon || !whyNoAddon))('$base', { timeout: TIMEOUT }, (exercise) =>
+      again(async (seed) => {
+        const { offences } = await fuzzDevice({ bench, exercise, transport, seed, operations: DEVICE_OPERATIONS });
+        expect(offences).toBeGreaterThan(10);
+        expect(guards.intact).toBe(true);
+        expect(bench.crashes).toEqual([]);
+      }),
+    );
+  });
 });

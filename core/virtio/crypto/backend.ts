@@ -16,7 +16,11 @@ import {
   runRsa,
   verifyRsa,
 } from './algorithms.ts';
-import type { Session } from './algorithms.ts';
+import type { Session as PlainSession } from './algorithms.ts';
+import { chainSession, runChain } from './chain.ts';
+import type { ChainSession } from './chain.ts';
+
+type Session = PlainSession | ChainSession;
 
 export interface CryptoBackendOptions {
   /** Data queues; the control queue comes behind them. */
@@ -183,14 +187,8 @@ function createSession(opcode: number, request: DataView, chain: DescriptorChain
   const parts = new Parts(chain, spec.CTRL_REQUEST_SIZE);
   const create = (service: number) => (service << 8) | spec.VIRTIO_CRYPTO_CREATE_SESSION;
   switch (opcode) {
-    case create(spec.VIRTIO_CRYPTO_SERVICE_CIPHER): {
-      const [algorithm, keyLength, op] = [word(0), word(1), word(2)];
-      const known = op === spec.VIRTIO_CRYPTO_OP_ENCRYPT || op === spec.VIRTIO_CRYPTO_OP_DECRYPT;
-      if (request.getUint32(spec.CTRL_SYM_OP_TYPE, true) !== spec.VIRTIO_CRYPTO_SYM_OP_CIPHER || !known) {
-        throw new CryptoFailure(spec.VIRTIO_CRYPTO_NOTSUPP, 'neither encryption nor decryption alone');
-      }
-      return cipherSession(algorithm, parts.take(keyLength, CIPHER_KEY_MAX));
-    }
+    case create(spec.VIRTIO_CRYPTO_SERVICE_CIPHER):
+      return symmetricSession(request.getUint32(spec.CTRL_SYM_OP_TYPE, true), word, parts);
     case create(spec.VIRTIO_CRYPTO_SERVICE_HASH):
       return hashSession(word(0), null);
     case create(spec.VIRTIO_CRYPTO_SERVICE_MAC):
@@ -204,11 +202,30 @@ function createSession(opcode: number, request: DataView, chain: DescriptorChain
   throw new CryptoFailure(spec.VIRTIO_CRYPTO_NOTSUPP, `opcode 0x${opcode.toString(16)}`);
 }
 
+/** A cipher alone (struct virtio_crypto_cipher_session_para), or with a hash (virtio_crypto_alg_chain_session_para). */
+function symmetricSession(operation: number, word: (index: number) => number, parts: Parts): Session {
+  const chained = operation === spec.VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING;
+  const at = chained ? 2 : 0;
+  const [algorithm, keyLength, direction] = [word(at), word(at + 1), word(at + 2)];
+  const known = direction === spec.VIRTIO_CRYPTO_OP_ENCRYPT || direction === spec.VIRTIO_CRYPTO_OP_DECRYPT;
+  if ((!chained && operation !== spec.VIRTIO_CRYPTO_SYM_OP_CIPHER) || !known) {
+    throw new CryptoFailure(spec.VIRTIO_CRYPTO_NOTSUPP, `symmetric operation ${operation}, direction ${direction}`);
+  }
+  const cipherKey = parts.take(keyLength, CIPHER_KEY_MAX);
+  if (!chained) return cipherSession(algorithm, cipherKey);
+  const [order, mode, hash, authKeyLength] = [word(0), word(1), word(6), word(8)];
+  if (mode !== spec.VIRTIO_CRYPTO_SYM_HASH_MODE_PLAIN && mode !== spec.VIRTIO_CRYPTO_SYM_HASH_MODE_AUTH) {
+    throw new CryptoFailure(spec.VIRTIO_CRYPTO_NOTSUPP, `hash mode ${mode}`);
+  }
+  const authKey = mode === spec.VIRTIO_CRYPTO_SYM_HASH_MODE_AUTH ? parts.take(authKeyLength, AUTH_KEY_MAX) : null;
+  return chainSession({ order, cipher: algorithm, cipherKey, hash, authKey });
+}
+
 /** What goes before the status: never more than `room` bytes. */
-function run(session: Session, request: DataView, chain: DescriptorChain, room: number): Uint8Array {
+function run(session: Session, request: DataView, buffers: DescriptorChain, room: number): Uint8Array {
   const opcode = request.getUint32(spec.DATA_OPCODE, true);
   const word = (index: number) => request.getUint32(spec.DATA_UNION + 4 * index, true);
-  const parts = new Parts(chain, spec.DATA_REQUEST_SIZE);
+  const parts = new Parts(buffers, spec.DATA_REQUEST_SIZE);
   const data = (length: number) => parts.take(length, REQUEST_BYTES_MAX);
   const fit = (result: Uint8Array, length: number): Uint8Array => {
     if (result.length > length || result.length > room) {
@@ -219,9 +236,13 @@ function run(session: Session, request: DataView, chain: DescriptorChain, room: 
   switch (opcode) {
     case spec.VIRTIO_CRYPTO_CIPHER_ENCRYPT:
     case spec.VIRTIO_CRYPTO_CIPHER_DECRYPT: {
+      const encrypt = opcode === spec.VIRTIO_CRYPTO_CIPHER_ENCRYPT;
+      const chained = request.getUint32(spec.DATA_SYM_OP_TYPE, true) === spec.VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING;
+      if (chained !== (session.service === 'chain')) break;
+      if (session.service === 'chain') return chain(session, encrypt, word, data, room);
       if (session.service !== 'cipher') break;
       const iv = data(word(0));
-      return fit(runCipher(session, opcode === spec.VIRTIO_CRYPTO_CIPHER_ENCRYPT, iv, data(word(1))), word(2));
+      return fit(runCipher(session, encrypt, iv, data(word(1))), word(2));
     }
     case spec.VIRTIO_CRYPTO_HASH:
     case spec.VIRTIO_CRYPTO_MAC: {
@@ -253,4 +274,33 @@ function run(session: Session, request: DataView, chain: DescriptorChain, room: 
       throw new CryptoFailure(spec.VIRTIO_CRYPTO_NOTSUPP, `opcode 0x${opcode.toString(16)}`);
   }
   throw new CryptoFailure(spec.VIRTIO_CRYPTO_INVSESS, 'a session of another service');
+}
+
+/** struct virtio_crypto_alg_chain_data_para, and what follows it: the data, then the digest, of the lengths it says. */
+function chain(
+  session: ChainSession,
+  encrypt: boolean,
+  word: (index: number) => number,
+  take: (length: number) => Uint8Array,
+  room: number,
+): Uint8Array {
+  const [dataLength, digestLength] = [word(2), word(8)];
+  const iv = take(word(0));
+  const source = take(word(1));
+  const { data, digest } = runChain(session, {
+    encrypt,
+    iv,
+    source,
+    aad: take(word(7)),
+    toCipher: { start: word(3), length: word(4) },
+    toHash: { start: word(5), length: word(6) },
+  });
+  // A digest may be wanted in part.
+  if (data.length > dataLength || digestLength > digest.length || dataLength + digestLength > room) {
+    throw new CryptoFailure(spec.VIRTIO_CRYPTO_ERR, `no room for ${data.length} bytes and a digest`);
+  }
+  const result = new Uint8Array(dataLength + digestLength);
+  result.set(data);
+  result.set(digest.subarray(0, digestLength), dataLength);
+  return result;
 }

@@ -44,6 +44,11 @@ export const VIRTIO_CRYPTO_AKCIPHER_RSA = 1;
 export const VIRTIO_CRYPTO_OP_ENCRYPT = 1;
 export const VIRTIO_CRYPTO_OP_DECRYPT = 2;
 export const VIRTIO_CRYPTO_SYM_OP_CIPHER = 1;
+export const VIRTIO_CRYPTO_SYM_OP_ALGORITHM_CHAINING = 2;
+export const VIRTIO_CRYPTO_SYM_ALG_CHAIN_ORDER_HASH_THEN_CIPHER = 1;
+export const VIRTIO_CRYPTO_SYM_ALG_CHAIN_ORDER_CIPHER_THEN_HASH = 2;
+export const VIRTIO_CRYPTO_SYM_HASH_MODE_PLAIN = 1;
+export const VIRTIO_CRYPTO_SYM_HASH_MODE_AUTH = 2;
 
 export const VIRTIO_CRYPTO_AKCIPHER_KEY_TYPE_PUBLIC = 1;
 export const VIRTIO_CRYPTO_AKCIPHER_KEY_TYPE_PRIVATE = 2;
@@ -99,3 +104,5 @@ export const DATA_REQUEST_SIZE = 72;
 export const DATA_OPCODE = 0;
 export const DATA_SESSION_ID = 8;
 export const DATA_UNION = 24;
+/** op_type of a symmetric request. */
+export const DATA_SYM_OP_TYPE = 64;

@@ -293,6 +293,11 @@ export class PciTransport extends VirtioTransport {
   #readLegacy(offset: number, size: number): number {
     const header = this.#legacyHeader;
     if (offset >= header) return this.readConfig(offset - header, size);
+    return this.#readLegacyRegister(offset, size) % 2 ** (8 * size);
+  }
+
+  /** As wide as the register is, however it is read. */
+  #readLegacyRegister(offset: number, size: number): number {
     const { queue } = this;
     switch (offset) {
       case reg.LEGACY_DEVICE_FEATURES:

@@ -21,6 +21,8 @@ export const net: Exercise = {
       device: new NetDevice({ id: 'net0', mac: MAC_A, rings: wire.rings, features: FEATURES, queuePairs: PAIRS }),
       async work(mock) {
         await until(() => wire.toNic.isOpen);
+        // Frames of whoever had the device before.
+        while (wire.take() !== null);
         const driver = new NetDriver(bench, mock);
         const steers = hasFeature(mock.features, spec.VIRTIO_NET_F_RSS);
         const pairs = await driver.command(spec.NET_CTRL_MQ, spec.NET_CTRL_MQ_VQ_PAIRS_SET, [PAIRS, 0]);
