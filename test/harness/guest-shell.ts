@@ -107,7 +107,7 @@ export class GuestShell extends ConsoleEnd {
   #commands = 0;
 
   /** Waits for the prompt of a guest that boots. */
-  async ready(limit = 120_000): Promise<void> {
+  async ready(limit = 300_000): Promise<void> {
     await this.until(PROMPT, limit);
   }
 

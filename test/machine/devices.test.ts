@@ -21,7 +21,7 @@ import { rng } from './work/rng.ts';
 import { vsock } from './work/vsock.ts';
 import type { Board, Work } from './work/work.ts';
 
-const BOOT_MS = 300_000;
+const BOOT_MS = 320_000;
 const WORK_MS = 600_000;
 
 const debian = await debianFiles();

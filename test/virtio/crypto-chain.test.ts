@@ -106,8 +106,14 @@ describe('a chain', () => {
 
   it('is refused with keys that are not there, or too long', async () => {
     const crypto = await plug();
-    for (const changes of [{ 8: 100 }, { 8: 0xffff_ffff }, { 3: 65 }, { 3: 0xffff_ffff }]) {
-      expect((await crypto.chainSession(session(CIPHER_FIRST, AUTH, changes), keys(AUTH))).status).toBe(ERR);
+    for (const [field, length] of [
+      [8, 100],
+      [8, 0xffff_ffff],
+      [3, 65],
+      [3, 0xffff_ffff],
+    ]) {
+      const words = session(CIPHER_FIRST, AUTH, { [field]: length });
+      expect((await crypto.chainSession(words, keys(AUTH))).status).toBe(ERR);
     }
   });
 
