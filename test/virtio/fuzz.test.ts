@@ -19,7 +19,7 @@ const SEED = Number(process.env['RINGSIDE_FUZZ_SEED'] ?? 20_261_121);
 const QUEUE_OPERATIONS = 4_800_000;
 /** Of each type on each transport. */
 const DEVICE_OPERATIONS = 25_000;
-const TIMEOUT = 60_000 + SECONDS * 2000;
+const TIMEOUT = 300_000 + SECONDS * 2000;
 
 /** Once, or with seed after seed while there is time. */
 async function again(run: (seed: number) => void | Promise<void>): Promise<void> {
