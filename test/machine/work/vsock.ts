@@ -14,7 +14,9 @@ async function call(path: string, port: number, bytes: Buffer): Promise<{ greeti
   const parts: Buffer[] = [];
   socket.on('data', (part: Buffer) => parts.push(part));
   socket.write(`CONNECT ${port}\n`);
-  socket.end(bytes);
+  // Even a write of no bytes fails when the other side has hung up meanwhile.
+  if (bytes.length > 0) socket.write(bytes);
+  socket.end();
   await new Promise((resolve, reject) => {
     socket.once('end', resolve);
     socket.once('error', reject);
