@@ -2,6 +2,8 @@
 import { actionEnabled } from '../../main/ipc/contract.ts';
 import type { ActionName, VmInfo } from '../../main/ipc/contract.ts';
 import { find } from './console/find.svelte.ts';
+import { library } from '../library/library.svelte.ts';
+import { ui } from '../palette/ui.svelte.ts';
 import { openFile } from './opened-files.svelte.ts';
 import { app } from './state/app.svelte.ts';
 import { router } from './state/router.svelte.ts';
@@ -28,9 +30,16 @@ const RUN: Record<ActionName, Run> = {
     tab('console')(vm);
     find.open();
   },
+  'vm.import': () => {
+    router.go({ page: 'library' });
+    library.importing = true;
+  },
   'view.library': () => router.go({ page: 'library' }),
   'view.guests': () => router.go({ page: 'guests' }),
   'view.log': () => router.go({ page: 'log' }),
+  'view.settings': () => router.go({ page: 'settings' }),
+  'view.palette': () => (ui.palette = true),
+  'view.shortcuts': () => (ui.shortcuts = true),
   'view.console': tab('console'),
   'view.devices': tab('devices'),
   'view.hardware': tab('hardware'),
@@ -40,6 +49,8 @@ const RUN: Record<ActionName, Run> = {
   'vm.resume': (vm) => ops.resume(vm),
   'vm.reset': (vm) => ops.reset(vm),
   'vm.powerOff': (vm) => ops.powerOff(vm),
+  'vm.rename': (vm) => ops.rename(vm),
+  'vm.clone': (vm) => ops.clone(vm),
   'vm.delete': (vm) => ops.remove(vm),
 };
 

@@ -23,9 +23,13 @@ export const actions = {
   'vm.new': { label: 'New Virtual Machine…', menu: 'file', keys: 'CmdOrCtrl+Shift+N' },
   'file.open': { label: 'Open…', menu: 'file', keys: 'CmdOrCtrl+Shift+O' },
   'console.find': { label: 'Find in Console', menu: 'edit', keys: 'CmdOrCtrl+Shift+F', needs: 'any' },
+  'vm.import': { label: 'Import Virtual Machine…', menu: 'file' },
   'view.library': { label: 'Library', menu: 'view', keys: 'CmdOrCtrl+Shift+L' },
   'view.guests': { label: 'Guests', menu: 'view' },
   'view.log': { label: 'Log', menu: 'view' },
+  'view.settings': { label: 'Settings', menu: 'view' },
+  'view.palette': { label: 'Command Palette…', menu: 'view', keys: 'CmdOrCtrl+Shift+K' },
+  'view.shortcuts': { label: 'Keyboard Shortcuts', menu: 'view' },
   'view.console': { label: 'Console', menu: 'view', group: 1, keys: 'CmdOrCtrl+Shift+1', needs: 'any' },
   'view.devices': { label: 'Devices', menu: 'view', group: 1, keys: 'CmdOrCtrl+Shift+2', needs: 'any' },
   'view.hardware': { label: 'Hardware', menu: 'view', group: 1, keys: 'CmdOrCtrl+Shift+3', needs: 'any' },
@@ -35,6 +39,8 @@ export const actions = {
   'vm.resume': { label: 'Resume', menu: 'machine', needs: 'paused' },
   'vm.reset': { label: 'Reset…', menu: 'machine', group: 1, needs: 'on' },
   'vm.powerOff': { label: 'Power Off…', menu: 'machine', group: 1, needs: 'on' },
+  'vm.rename': { label: 'Rename…', menu: 'machine', group: 2, needs: 'any' },
+  'vm.clone': { label: 'Clone…', menu: 'machine', group: 2, needs: 'off' },
   'vm.delete': { label: 'Delete…', menu: 'machine', group: 2, needs: 'off' },
 } as const satisfies Record<string, ActionInfo>;
 

@@ -6,6 +6,7 @@ export type Route =
   | { page: 'create' }
   | { page: 'guests' }
   | { page: 'log' }
+  | { page: 'settings' }
   | { page: 'vm'; id: string; tab: VmTab; place?: string };
 
 const TABS: readonly string[] = ['console', 'devices', 'hardware', 'overview'] satisfies VmTab[];
@@ -15,7 +16,7 @@ function parse(hash: string): Route {
   if (page === 'vm' && id) {
     return { page, id, tab: TABS.includes(tab) ? (tab as VmTab) : 'console', place: place.join('/') };
   }
-  if (page === 'create' || page === 'guests' || page === 'log') return { page };
+  if (page === 'create' || page === 'guests' || page === 'log' || page === 'settings') return { page };
   return { page: 'library' };
 }
 
