@@ -22,6 +22,7 @@ import { LogFile } from './log-file.ts';
 import type { MachineFactory } from './machine.ts';
 import type { PtyOpener } from './host-pty.ts';
 import { dataHome } from './paths.ts';
+import { MonitorService } from './monitor-service.ts';
 import { SnapshotFeed } from './snapshot-feed.ts';
 import { Streams } from './streams.ts';
 import { VmManager } from './vm-manager.ts';
@@ -89,11 +90,15 @@ export async function createApp(options: AppOptions): Promise<App> {
     guestBoot: (guest) => guests.boot(guest),
     events: {
       changed: (vm) => {
-        if (vm.state === 'stopped' || vm.state === 'crashed') consoles.off(vm.id);
+        if (vm.state === 'stopped' || vm.state === 'crashed') {
+          consoles.off(vm.id);
+          monitors.off(vm.id);
+        }
         dispatcher.broadcast('vm.changed', vm);
       },
       removed: (id) => {
         void consoles.forget(id);
+        monitors.forget(id);
         dispatcher.broadcast('vm.removed', { id });
       },
       log: (level, vm, text) => log.add(level, vm, text),
@@ -110,6 +115,11 @@ export async function createApp(options: AppOptions): Promise<App> {
     changed: (id, ports) => dispatcher.broadcast('console.changed', { id, ports }),
     problem: (id, text) => log.add('error', id, `“${manager.info(id).settings.name}”: ${text}`),
   });
+  const monitors: MonitorService = new MonitorService(
+    options.version,
+    (id) => manager.machine(id),
+    (id) => manager.info(id).settings.name,
+  );
   const files = new HostFiles(disks);
   const feed = new SnapshotFeed((id) => manager.snapshot(id));
   const streams = new Streams();
@@ -211,6 +221,14 @@ export async function createApp(options: AppOptions): Promise<App> {
     'inspect.replay': (params) => inspect.replay(params),
     'inspect.bytes': (params) => inspect.bytes(params),
     'inspect.control': (params) => inspect.control(params),
+    'monitor.attach': ({ id }, session) => {
+      const terminal = monitors.terminal(id);
+      const stream = streams.offer(session, (bytes) => terminal.watch(bytes));
+      if (stream === null) throw new RingsideError('bad-state', 'too many consoles are open: close some');
+      return { stream };
+    },
+    'monitor.log': ({ id, after }) => ({ entries: monitors.entries(id, after) }),
+    'monitor.execute': async ({ id, request }) => ({ reply: await monitors.execute(id, request) }),
     'console.list': ({ id }) => ({ ports: consoles.list(id) }),
     'console.openPty': ({ id, port }) => ({ ports: consoles.openPty(id, port) }),
     'console.closePty': ({ id, port }) => ({ ports: consoles.closePty(id, port) }),

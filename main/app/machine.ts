@@ -8,6 +8,7 @@ import type { LintFinding } from '../../core/api/lint.ts';
 import type { MachineConfig, MachineExit, MachineSnapshot, MachineState } from '../../core/api/machine.ts';
 import type { QueueView } from '../../core/api/queue-view.ts';
 import type { MachineView, ObjectView, RegistersView } from '../../core/api/machine-view.ts';
+import type { MonitorTarget } from '../../core/monitor/target.ts';
 
 /** One end of a character device. */
 export interface ConsoleDevice {
@@ -55,6 +56,8 @@ export interface RunningMachine {
   view(): MachineView;
   viewObject(path: string): ObjectView;
   viewRegisters(hart: number): Promise<RegistersView>;
+  /** What a monitor works on. */
+  monitor(name: string): MonitorTarget;
   /** By port: serial0, console0. */
   readonly chardevs: ReadonlyMap<string, ConsoleDevice>;
   on(event: 'state', listener: (state: MachineState) => void): unknown;

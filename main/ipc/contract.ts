@@ -22,6 +22,7 @@ import {
   hostPath,
   libraryProblem,
   logEntry,
+  monitorEntry,
   portName,
   vmId,
   vmInfo,
@@ -119,6 +120,18 @@ export const commands = {
 
   /** A one-time ticket with which the transport opens a byte stream to a console port (contract/console-frames.ts). */
   'console.attach': { params: onePort, result: z.object({ stream: z.string() }) },
+  /** As console.attach, for HMP of a VM that is on. */
+  'monitor.attach': { params: oneVm, result: z.object({ stream: z.string() }) },
+  /** What was said after the entry with this number, oldest first. */
+  'monitor.log': {
+    params: z.strictObject({ id: vmId, after: z.number().int().min(0) }),
+    result: z.object({ entries: z.array(monitorEntry) }),
+  },
+  /** Executes a request of QMP, JSON; so is the reply. */
+  'monitor.execute': {
+    params: z.strictObject({ id: vmId, request: z.string().max(65_536) }),
+    result: z.object({ reply: z.string() }),
+  },
   'console.list': { params: oneVm, result: consoles },
   /** Gives a console a pseudo-terminal of the host, until closePty or until the VM goes off. */
   'console.openPty': { params: onePort, result: consoles },

@@ -42,6 +42,7 @@ const RUN: Record<ActionName, Run> = {
   'view.shortcuts': () => (ui.shortcuts = true),
   'view.console': tab('console'),
   'view.devices': tab('devices'),
+  'view.monitor': tab('monitor'),
   'view.hardware': tab('hardware'),
   'view.overview': tab('overview'),
   'vm.start': (vm) => ops.start(vm),

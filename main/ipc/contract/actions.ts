@@ -32,6 +32,7 @@ export const actions = {
   'view.shortcuts': { label: 'Keyboard Shortcuts', menu: 'view' },
   'view.console': { label: 'Console', menu: 'view', group: 1, keys: 'CmdOrCtrl+Shift+1', needs: 'any' },
   'view.devices': { label: 'Devices', menu: 'view', group: 1, keys: 'CmdOrCtrl+Shift+2', needs: 'any' },
+  'view.monitor': { label: 'Monitor', menu: 'view', group: 1, keys: 'CmdOrCtrl+Shift+M', needs: 'any' },
   'view.hardware': { label: 'Hardware', menu: 'view', group: 1, keys: 'CmdOrCtrl+Shift+3', needs: 'any' },
   'view.overview': { label: 'Overview', menu: 'view', group: 1, keys: 'CmdOrCtrl+Shift+4', needs: 'any' },
   'vm.start': { label: 'Start', menu: 'machine', keys: 'CmdOrCtrl+Shift+R', needs: 'off' },

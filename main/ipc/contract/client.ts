@@ -76,6 +76,12 @@ export class Client {
     return { info, port: await this.#transport.openStream(stream) };
   }
 
+  /** A byte stream to the HMP monitor of a VM. */
+  async openMonitor(id: string): Promise<BytePort> {
+    const { stream } = await this.call('monitor.attach', { id });
+    return this.#transport.openStream(stream);
+  }
+
   #deliver(name: string, payload: unknown): void {
     if (!isEvent(name)) return;
     const checked = events[name].safeParse(payload);

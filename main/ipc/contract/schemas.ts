@@ -123,6 +123,20 @@ export type VmInfo = z.infer<typeof vmInfo>;
 /** What a VM can be written down as: QEMU's command line, our own, a libvirt domain, a KubeVirt manifest. */
 export const exportFormat = z.enum(['qemu', 'ringside', 'libvirt', 'kubevirt']);
 export type ExportFormat = z.infer<typeof exportFormat>;
+/** Something that was said to a monitor or by it (core/monitor/traffic.ts). */
+export const monitorEntry = z.object({
+  /** Counts from 1, for each machine. */
+  number: z.number().int(),
+  time: z.number(),
+  kind: z.enum(['connect', 'disconnect', 'command', 'reply', 'error', 'line', 'event', 'trace']),
+  /** Clients count from 1; 0 is monitor.execute; null for events, which are for all. */
+  client: z.number().int().nullable(),
+  text: z.string(),
+  /** Characters that were left out at the end of the text. */
+  cut: z.number().int(),
+});
+export type MonitorEntry = z.infer<typeof monitorEntry>;
+
 /** A console port of a VM, and what was made of it. */
 export const consoleInfo = z.object({
   port: portName,

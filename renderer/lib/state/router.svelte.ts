@@ -1,6 +1,6 @@
 /** Where the person is, kept in the address's fragment so that reload and back work. `place` is the tab's own affair. */
 
-export type VmTab = 'console' | 'devices' | 'hardware' | 'overview';
+export type VmTab = 'console' | 'devices' | 'monitor' | 'hardware' | 'overview';
 export type Route =
   | { page: 'library' }
   | { page: 'create' }
@@ -9,7 +9,7 @@ export type Route =
   | { page: 'settings' }
   | { page: 'vm'; id: string; tab: VmTab; place?: string };
 
-const TABS: readonly string[] = ['console', 'devices', 'hardware', 'overview'] satisfies VmTab[];
+const TABS: readonly string[] = ['console', 'devices', 'monitor', 'hardware', 'overview'] satisfies VmTab[];
 
 function parse(hash: string): Route {
   const [page, id, tab, ...place] = hash.replace(/^#\/?/, '').split('/');

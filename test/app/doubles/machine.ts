@@ -13,6 +13,8 @@ import type {
   QueueSnapshot,
   VirtioDeviceSnapshot,
 } from '../../../core/api/machine.ts';
+import type { MonitorTarget } from '../../../core/monitor/target.ts';
+import { DoubleTarget } from '../../monitor/double.ts';
 import type { ConsoleDevice, MachineFactory, RunningMachine } from '../../../main/app/machine.ts';
 import { fakeObject, fakeView } from './machine-view.ts';
 import { FakeInspection } from './inspection.ts';
@@ -137,6 +139,11 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
     const exit: MachineExit = { reason: 'host-quit', code: 0 };
     this.end(exit);
     return exit;
+  }
+
+  /** Its monitor sees another machine, that of the monitor's own tests. */
+  monitor(): MonitorTarget {
+    return new DoubleTarget();
   }
 
   async dispose(): Promise<void> {
