@@ -113,6 +113,7 @@ export class Peripherals {
       types: machineTypes(),
       services: {
         host: createHost(host),
+        harts: config.harts,
         memory: guest,
         regions: options.regions,
         workers,

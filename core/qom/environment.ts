@@ -31,6 +31,8 @@ export interface DeviceListener {
 
 export interface Environment extends DeviceListener {
   readonly host: Host;
+  /** Of the machine. */
+  readonly harts: number;
   readonly memory: GuestMemory;
   /** Files as guest memory. */
   readonly regions: FileRegions;

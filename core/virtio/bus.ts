@@ -28,6 +28,8 @@ export interface VirtioPlug {
 
 /** The implementation (QomBus.instance) of a bus of a type derived from virtio-bus. */
 export interface VirtioBus {
+  /** Each queue can have an interrupt of its own. */
+  readonly interruptsByQueue: boolean;
   /** @throws RingsideError; the bus is as before then */
   plug(device: VirtioDevice, options: PlugOptions): Promise<VirtioPlug>;
 }

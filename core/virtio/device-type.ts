@@ -5,7 +5,7 @@
  */
 import type { Host } from '../host/host.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
-import type { PropertySpec, PropertyValues } from '../qom/property.ts';
+import type { PropertySpec, PropertyValue, PropertyValues } from '../qom/property.ts';
 import type { VirtioDevice } from './device.ts';
 
 /** Back ends of devices that options define: -drive, -chardev, -netdev, -fsdev, -object. */
@@ -27,6 +27,13 @@ export interface DeviceContext {
    * @throws RingsideError 'bad-option' when there is none, or another device has it
    */
   backend<T>(kind: keyof BackendKinds, id: string): T;
+  /**
+   * Request queues that the device has unless it is told how many: on PCI, where each can have a vector of its own, one for each
+   * hart (QEMU: virtio_pci_optimal_num_queues), else 1.
+   */
+  readonly optimalQueues: number;
+  /** Settles the value of a property that was left to the machine. */
+  choose(property: string, value: PropertyValue): void;
   /** Called when the device is gone, also when making it failed. */
   onClose(close: () => void | Promise<void>): void;
   /** Something the user should know, one line. */

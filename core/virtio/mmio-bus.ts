@@ -87,6 +87,7 @@ export class VirtioMmioBus {
    */
   slotBus(slot: number, legacy: () => boolean): VirtioBus {
     return {
+      interruptsByQueue: false,
       plug: async (device, options) => {
         const transport = await this.#plug(this.#chooseSlot(device, slot), legacy(), device, options);
         return {

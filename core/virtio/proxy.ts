@@ -170,6 +170,8 @@ function deviceContext(name: string, object: QomObject, environment: Environment
       const target = link?.kind === 'link' && !isBackendKind(link.target) ? link.target : undefined;
       return environment.backend<T>(object, kind, id, target);
     },
+    optimalQueues: (object.bus!.instance as VirtioBus).interruptsByQueue ? environment.harts : 1,
+    choose: (property, value) => object.assign(property, value),
     onClose: (close) => object.onClose(close),
     warn: (message) => environment.warn(`${name}: ${message}`),
   };
@@ -208,6 +210,7 @@ async function realizeFunction(type: VirtioDeviceType, object: QomObject, enviro
   const pciBus = object.bus!.instance as VirtioPciBus;
   const pci = pciOptions(type, object, pciBus);
   const implementation: VirtioBus = {
+    interruptsByQueue: true,
     plug(device, options) {
       const vectors = vectorsOf(type, object, device.queues.length);
       return pciBus.plugVirtio(device, options, { ...pci, vectors });

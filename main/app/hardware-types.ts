@@ -9,7 +9,7 @@ import type { BackendTypeInfo, DeviceTypeInfo, HardwareTypes, PropertyInfo } fro
 /** What the types of a virtio device are called on each bus. */
 const BUS_SUFFIX = /-(?:device|pci|pci-transitional|pci-non-transitional)$/;
 /** "Not given" among numbers. */
-const UNSET: readonly bigint[] = [2n ** 32n - 1n, 2n ** 64n - 1n];
+const UNSET: readonly bigint[] = [2n ** 16n - 1n, 2n ** 32n - 1n, 2n ** 64n - 1n];
 
 let types: HardwareTypes | null = null;
 

@@ -255,7 +255,10 @@ describe('help', () => {
     ['-device help', /^name "virtio-blk-pci", bus PCI, alias "virtio-blk", desc "a disk"$/m],
     ['-kernel K -device ?', /^Input devices:$/m],
     ['-device virtio-blk-pci,help', /^virtio-blk-pci options:\n {2}addr=<int32> {11}- slot and/],
-    ['-device virtio-blk,help', /^ {2}num-queues=<uint16> {4}- request queues \(default: 1\)$/m],
+    [
+      '-device virtio-blk,help',
+      /^ {2}num-queues=<uint16> {4}- request queues, at most 16; 65535: on PCI one for each hart, else 1 \(default: 65535\)$/m,
+    ],
     ['-device virtio-blk-pci,help', /^ {2}virtio-backend=<child<virtio-blk-device>>$/m],
     ['-device virtio-blk-pci,help', /^ {2}iothread=<link<iothread>> - the I\/O worker that serves its queues$/m],
     ['-device virtio-blk-pci,disable-legacy=on,help', /^ {2}disable-legacy=<OnOffAuto> - .* \(default: "auto"\)$/m],

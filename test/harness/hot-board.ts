@@ -46,6 +46,7 @@ export class HotBoard {
       types: machineTypes(),
       services: {
         host: createHost(HOST),
+        harts: 1,
         memory: bench.memory,
         workers: { main: bench.iothread, add: () => Promise.reject(new Error('no iothread here')) as never },
         // No device of these tests asks for them.

@@ -13,8 +13,12 @@ const kernel = kernelFile(folder, 'counting', busyProgram('counting'));
 const file = join(folder, 'disk.raw');
 
 function create(aia: AiaKind = 'none'): Promise<Machine> {
-  const drives = [{ id: 'disk0', file, readonly: true }];
-  return Machine.create({ memory: 32 * MIB, harts: 2, bios: 'none', kernel, drives, aia }, { host });
+  const drives = [
+    { id: 'disk0', file, readonly: true },
+    { id: 'hd1', file, readonly: true, if: 'none' as const },
+  ];
+  const devices = [{ driver: 'virtio-blk-pci', id: 'disk1', drive: 'hd1' }];
+  return Machine.create({ memory: 32 * MIB, harts: 2, bios: 'none', kernel, drives, devices, aia }, { host });
 }
 
 describe('a machine looked at', () => {
@@ -49,6 +53,13 @@ describe('a machine looked at', () => {
       id: 'disk0',
       depth: 3,
     });
+  });
+
+  test('a disk has as many queues as there are harts where each can have an interrupt of its own', () => {
+    const queues = (path: string) =>
+      machine.viewObject(path).properties.find(({ name }) => name === 'num-queues')!.value;
+    expect(queues('/machine/peripheral/disk0')).toBe('1');
+    expect(queues('/machine/peripheral/disk1/virtio-backend')).toBe('2');
   });
 
   test('an object has its properties, and links lead somewhere', () => {

@@ -4,6 +4,7 @@ import type { Environment } from '../../core/qom/environment.ts';
 /** What is asked of it beyond saying something fails. */
 export function testEnvironment(warnings: string[] = []): Environment {
   const known: Partial<Environment> = {
+    harts: 1,
     warn: (message) => void warnings.push(message),
     note: (device, message) => void warnings.push(`${device}: ${message}`),
   };

@@ -7,6 +7,8 @@ import { REQUEST_SECTORS_MAX } from './request.ts';
 import { BlkDevice, QUEUES_MAX, QUEUE_SIZE } from './device.ts';
 import type { ReadPolicy, WritePolicy } from './error-policy.ts';
 
+/** QEMU: VIRTIO_BLK_AUTO_NUM_QUEUES. */
+const AUTO_QUEUES = 65535;
 const POLICIES = ['report', 'ignore', 'enospc', 'stop', 'auto'];
 
 export const BLK_TYPE: VirtioDeviceType = {
@@ -52,10 +54,9 @@ export const BLK_TYPE: VirtioDeviceType = {
     {
       name: 'num-queues',
       kind: 'u16',
-      default: 1,
+      default: AUTO_QUEUES,
       min: 1,
-      max: QUEUES_MAX,
-      description: 'request queues',
+      description: `request queues, at most ${QUEUES_MAX}; ${AUTO_QUEUES}: on PCI one for each hart, else 1`,
     },
     {
       name: 'queue-size',
@@ -128,13 +129,18 @@ export const BLK_TYPE: VirtioDeviceType = {
     const policy = <T>(own: unknown, otherwise: T): T => (own === 'auto' ? otherwise : (own as T));
     const size = (name: string) => (values[name] as number) || undefined;
     const lifetime = values.lifetime as number[];
+    let queues = values['num-queues'] as number;
+    if (queues === AUTO_QUEUES) {
+      queues = Math.min(context.optimalQueues, QUEUES_MAX);
+      context.choose('num-queues', queues);
+    }
     return new BlkDevice({
       id,
       disk: drive.disk,
       serial: (values.serial as string | null) ?? drive.serial ?? '',
       werror: policy<WritePolicy>(values.werror, drive.werror),
       rerror: policy<ReadPolicy>(values.rerror, drive.rerror),
-      queues: values['num-queues'] as number,
+      queues,
       queueSize: values['queue-size'] as number,
       configWce: values['config-wce'] as boolean,
       discard: values.discard as boolean,
