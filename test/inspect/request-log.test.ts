@@ -167,9 +167,13 @@ describe('a log of requests', () => {
     };
     for (let i = 0; i < 50; i++) poll();
     const before = used();
-    let done = 0;
-    for (let i = 0; i < 150; i++) done += poll().done.count;
-    expect(done).toBe(150 * 1667);
-    expect(used() - before).toBeLessThan(2 * 2 ** 20);
+    // What else the process does comes and goes; what is kept here would only grow.
+    const after = Array.from({ length: 4 }, () => {
+      let done = 0;
+      for (let i = 0; i < 150; i++) done += poll().done.count;
+      expect(done).toBe(150 * 1667);
+      return used();
+    });
+    expect(Math.min(...after) - before).toBeLessThan(2 * 2 ** 20);
   });
 });
