@@ -55,6 +55,24 @@ describe('secure erase', () => {
     expect(disk.count('write zeroes to')).toBe(1);
   });
 
+  it('takes a range from where the device writes too, as Linux gives it', async () => {
+    const disk = FakeDisk.create();
+    disk.data.fill(0xaa);
+    const { driver } = await plug({ disk });
+    const blk = new BlkDriver(driver, bench.allocator);
+    const where = bench.allocator.put(range(2, 6));
+    const { buffers, answer } = blk.prepare(VIRTIO_BLK_T_SECURE_ERASE, 0, new Uint8Array(0), 0);
+    const [header, status] = buffers;
+    const used = await driver.submit(driver.queues[0], [
+      header,
+      { address: where, length: 16, writable: true },
+      status,
+    ]);
+    expect(answer(used.length)).toMatchObject({ status: VIRTIO_BLK_S_OK });
+    expect(disk.data.subarray(2 * SECTOR, 8 * SECTOR).every((byte) => byte === 0)).toBe(true);
+    expect([disk.data[2 * SECTOR - 1], disk.data[8 * SECTOR]]).toEqual([0xaa, 0xaa]);
+  });
+
   it('says how much it takes at a time, and takes no more', async () => {
     const disk = FakeDisk.create({ size: 2 * SECURE_ERASE_SECTORS_MAX * SECTOR });
     const blk = await plug({ disk });

@@ -1,5 +1,6 @@
 /** Block requests (virtio 1.3, section 5.2.6), parsed and checked before anything is done. */
 import type { DescriptorChain } from '../queue/descriptor-chain.ts';
+import type { Segments } from '../queue/segments.ts';
 import { QueueFault } from '../queue/queue-fault.ts';
 import {
   VIRTIO_BLK_HEADER_SIZE,
@@ -90,11 +91,14 @@ export function parseBlkRequest(chain: DescriptorChain, limits: BlkLimits): BlkR
     case VIRTIO_BLK_T_GET_ID | VIRTIO_BLK_T_OUT:
       return { op: 'get-id', length: Math.min(inBytes, VIRTIO_BLK_ID_BYTES) };
     case VIRTIO_BLK_T_DISCARD:
-      return range('discard', chain, outBytes, limits, limits.discard);
+      return range('discard', readable, header.length, outBytes, limits, limits.discard);
     case VIRTIO_BLK_T_WRITE_ZEROES:
-      return range('write-zeroes', chain, outBytes, limits, limits.writeZeroes);
+      return range('write-zeroes', readable, header.length, outBytes, limits, limits.writeZeroes);
     case VIRTIO_BLK_T_SECURE_ERASE:
-      return range('secure-erase', chain, outBytes, limits, limits.secureErase);
+      // Linux (6.12) goes by bit 0 of the type, which is clear in this one, and puts the range where the device writes.
+      return outBytes === 0 && inBytes > 0
+        ? range('secure-erase', writable, 0, inBytes, limits, limits.secureErase)
+        : range('secure-erase', readable, header.length, outBytes, limits, limits.secureErase);
     case VIRTIO_BLK_T_GET_LIFETIME:
       if (!limits.lifetime) return UNSUPP;
       return inBytes < VIRTIO_BLK_LIFETIME_BYTES ? IOERR : { op: 'get-lifetime', length: VIRTIO_BLK_LIFETIME_BYTES };
@@ -112,18 +116,23 @@ function transfer(op: 'read' | 'write', sector: number, length: number, limits: 
 const segment = new Uint8Array(VIRTIO_BLK_RANGE_SIZE);
 const segmentView = new DataView(segment.buffer);
 
-/** One struct virtio_blk_discard_write_zeroes: max_discard_seg, max_write_zeroes_seg, max_secure_erase_seg are 1. */
+/**
+ * One struct virtio_blk_discard_write_zeroes: max_discard_seg, max_write_zeroes_seg, max_secure_erase_seg are 1.
+ *
+ * @param bytes that there are for it in `buffers`, from `offset` on
+ */
 function range(
   op: RangeOp,
-  chain: DescriptorChain,
-  outBytes: number,
+  buffers: Segments,
+  offset: number,
+  bytes: number,
   limits: BlkLimits,
   maxSectors: number,
 ): BlkRequest {
   if (maxSectors === 0) return UNSUPP;
-  if (outBytes > VIRTIO_BLK_RANGE_SIZE) return UNSUPP;
-  if (outBytes < VIRTIO_BLK_RANGE_SIZE) return IOERR;
-  chain.readable.copyOut(VIRTIO_BLK_HEADER_SIZE, segment);
+  if (bytes > VIRTIO_BLK_RANGE_SIZE) return UNSUPP;
+  if (bytes < VIRTIO_BLK_RANGE_SIZE) return IOERR;
+  buffers.copyOut(offset, segment);
   const sector = segmentView.getUint32(0, true) + segmentView.getUint32(4, true) * 2 ** 32;
   const sectors = segmentView.getUint32(8, true);
   const flags = segmentView.getUint32(12, true);
