@@ -84,7 +84,10 @@ describe.skipIf('reason' in debian).each([
     await shell.ok(`${powerOn(1)} && ${rescan}`);
     await until(shell, '[ "$(cat /sys/block/vda/serial 2>/dev/null)" = hot ]');
     await shell.ok(FILE_SYSTEM_WORK, 120_000);
-    expect(machine.snapshot().virtio.find(({ id }) => id === 'disk')!.queues[0].counters.used).toBeGreaterThan(50);
+    // Which queue has how many is the scheduler's affair.
+    const { queues } = machine.snapshot().virtio.find(({ id }) => id === 'disk')!;
+    const used = queues.map(({ counters }) => counters.used);
+    expect(used.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(50);
 
     // Nobody in this guest answers; that harms nothing.
     await target.removeDevice('disk');

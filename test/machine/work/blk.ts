@@ -5,7 +5,20 @@ import { expect } from 'vitest';
 import { MIB } from '../../harness/debian.ts';
 import type { Work } from './work.ts';
 
-/** A file system that is made, filled, checked and read again after its cache is gone; the host has the same bytes. */
+const SHAPE = { logical_block_size: 4096, physical_block_size: 8192, min_io_size: 16384, opt_io_size: 65536 };
+
+/** What Linux calls them. */
+const SYSFS: Record<string, string> = {
+  logical_block_size: 'logical_block_size',
+  physical_block_size: 'physical_block_size',
+  min_io_size: 'minimum_io_size',
+  opt_io_size: 'optimal_io_size',
+};
+
+/**
+ * A file system that is made, filled, checked and read again after its cache is gone; the host has the same bytes. Then its limits,
+ * its cache mode, and erasing.
+ */
 export const blk: Work = {
   name: 'a disk: mkfs, files, fsck, checksums on both sides',
   config({ folder, device }) {
@@ -14,7 +27,7 @@ export const blk: Work = {
     truncateSync(file, 64 * MIB);
     return {
       drives: [{ id: 'd0', file, if: 'none' }],
-      devices: [device('virtio-blk', 'disk', { drive: 'd0', serial: 'work', 'num-queues': 2 })],
+      devices: [device('virtio-blk', 'disk', { drive: 'd0', serial: 'work', 'num-queues': 2, ...SHAPE })],
     };
   },
   async work({ shell, machine }, { folder }) {
@@ -38,6 +51,14 @@ export const blk: Work = {
         .update(readFileSync(join(folder, 'disk.raw')))
         .digest('hex'),
     ).toBe(sum);
+    const of = (names: string[]) => shell.ok(`cd /sys/block/${disk} && echo $(cat ${names.join(' ')})`);
+    expect(await of(Object.keys(SHAPE).map((name) => `queue/${SYSFS[name]}`))).toBe(Object.values(SHAPE).join(' '));
+    await shell.ok(`echo write through > /sys/block/${disk}/cache_type`);
+    expect(await of(['queue/write_cache'])).toBe('write through');
+    await shell.ok(`echo write back > /sys/block/${disk}/cache_type`);
+    expect(await of(['cache_type'])).toBe('write back');
+    for (const how of ['-s', '']) await shell.ok(`blkdiscard ${how} /dev/${disk}`, 60_000);
+    expect(readFileSync(join(folder, 'disk.raw')).every((byte) => byte === 0)).toBe(true);
     const { queues } = machine.snapshot().virtio.find(({ id }) => id === 'disk')!;
     expect(queues.reduce((used, { counters }) => used + counters.used, 0)).toBeGreaterThan(50);
   },
