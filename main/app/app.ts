@@ -239,6 +239,7 @@ export async function createApp(options: AppOptions): Promise<App> {
 
     'guests.list': async () => ({ guests: await guests.list() }),
     'guests.fetch': ({ id }) => guests.fetch(id),
+    'guests.pause': ({ id }) => guests.pause(id),
     'guests.cancel': ({ id }) => guests.cancel(id),
     'guests.remove': ({ id }) => guests.remove(id),
 

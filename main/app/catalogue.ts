@@ -1,14 +1,21 @@
 /** The guest catalogue (main/guests) as the app uses it. */
-import { fetchGuest, guestPaths, listGuests, removeGuest } from '../guests/index.ts';
+import { discardDownloads, fetchGuest, guestPaths, listGuests, removeGuest } from '../guests/index.ts';
 import type { GuestCatalogue } from './guest-service.ts';
 
 export const catalogue: GuestCatalogue = {
   async list() {
     const guests = await listGuests();
     return Promise.all(
-      guests.map(async ({ id, title, description, downloadSize, size }) => {
+      guests.map(async ({ id, title, description, downloadSize, size, downloaded }) => {
         const files = await guestPaths(id);
-        return { id, name: title, description, downloadSize, files: files === null ? null : { ...files, size } };
+        return {
+          id,
+          name: title,
+          description,
+          downloadSize,
+          downloaded,
+          files: files === null ? null : { ...files, size },
+        };
       }),
     );
   },
@@ -21,6 +28,7 @@ export const catalogue: GuestCatalogue = {
       },
     });
   },
+  discard: (id) => discardDownloads(id),
   async remove(id) {
     await removeGuest(id);
   },

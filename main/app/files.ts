@@ -7,6 +7,7 @@ import path from 'node:path';
 import { errorLine, RingsideError } from '../../core/errors.ts';
 import type { FileEntry, FileListing, FileStatus } from '../ipc/contract.ts';
 import { fileError } from './fs-errors.ts';
+import { imageFormat } from './image-format.ts';
 import { userPath } from './paths.ts';
 
 /** Entries of a directory that are shown; the listing says when there are more. */
@@ -65,15 +66,17 @@ export class HostFiles {
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
       if (code !== 'ENOENT' && code !== 'ENOTDIR') throw fileError(error, file);
-      return { path: file, type: 'absent', size: 0, allocated: 0, readable: false, writable: false };
+      return { path: file, type: 'absent', size: 0, allocated: 0, readable: false, writable: false, looksLike: null };
     }
+    const readable = await may(file, constants.R_OK);
     return {
       path: file,
       type: typeOf(info),
       size: info.size,
       allocated: (info.blocks ?? 0) * STAT_BLOCK,
-      readable: await may(file, constants.R_OK),
+      readable,
       writable: await may(file, constants.W_OK),
+      looksLike: readable && info.isFile() ? await imageFormat(file) : null,
     };
   }
 

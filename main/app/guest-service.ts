@@ -19,6 +19,8 @@ export interface CatalogueGuest {
   description: string;
   /** Bytes to download, about; null when not known. */
   downloadSize: number | null;
+  /** Bytes that an unfinished download has left; the next one goes on from there. */
+  downloaded: number;
   files: GuestFiles | null;
 }
 
@@ -27,6 +29,8 @@ export interface GuestCatalogue {
   list(): Promise<CatalogueGuest[]>;
   /** Rejects with an AbortError when `signal` is aborted; what was downloaded so far is kept for the next attempt. */
   fetch(id: string, options: { onProgress(progress: GuestProgress): void; signal: AbortSignal }): Promise<unknown>;
+  /** Removes what an unfinished download has left. */
+  discard(id: string): Promise<void>;
   remove(id: string): Promise<void>;
 }
 
@@ -37,6 +41,8 @@ interface Download {
   abort: AbortController;
   progress: GuestProgress;
   announced: number;
+  /** Resolves when it has ended, however. */
+  ended: Promise<void>;
 }
 
 export class GuestService {
@@ -44,6 +50,8 @@ export class GuestService {
   readonly #changed: (guest: GuestInfo) => void;
   readonly #inUse: (guest: string) => { settings: { name: string } } | null;
   readonly #downloads = new Map<string, Download>();
+  /** How far downloads were when they were paused or broke off. */
+  readonly #reached = new Map<string, GuestProgress>();
   readonly #errors = new Map<string, string>();
 
   constructor(
@@ -60,24 +68,37 @@ export class GuestService {
     return (await this.#catalogue.list()).map((guest) => this.#info(guest));
   }
 
-  /** Begins a download; one that is under way is left to go on. */
+  /** Begins a download, or goes on with one; one that is under way is left alone. */
   async fetch(id: string): Promise<GuestInfo> {
     const guest = await this.#find(id);
     if (this.#downloads.has(id)) return this.#info(guest);
     const download: Download = {
       abort: new AbortController(),
-      progress: { step: 'Contacting the mirror', received: 0, total: guest.downloadSize },
+      progress: { ...this.#progressOf(guest), step: 'Contacting the mirror' },
       announced: 0,
+      ended: Promise.resolve(),
     };
     this.#downloads.set(id, download);
     this.#errors.delete(id);
-    void this.#run(guest, download);
+    download.ended = this.#run(guest, download);
     return this.#info(guest);
   }
 
-  async cancel(id: string): Promise<GuestInfo> {
-    this.#downloads.get(id)?.abort.abort();
+  /** Stops a download; what has come is kept, and `fetch` goes on from there. */
+  async pause(id: string): Promise<GuestInfo> {
+    await this.#stop(id);
     return this.#info(await this.#find(id));
+  }
+
+  /** Ends a download for good, paused or not: what has come of it is removed. */
+  async cancel(id: string): Promise<GuestInfo> {
+    await this.#find(id);
+    await this.#stop(id);
+    // Somebody may have begun it again meanwhile.
+    if (!this.#downloads.has(id)) await this.#catalogue.discard(id);
+    this.#reached.delete(id);
+    this.#errors.delete(id);
+    return this.#announce(id);
   }
 
   async remove(id: string): Promise<GuestInfo> {
@@ -88,6 +109,7 @@ export class GuestService {
     }
     if (this.#downloads.has(id)) throw new RingsideError('bad-state', 'it is being downloaded: cancel that first');
     await this.#catalogue.remove(id);
+    this.#reached.delete(id);
     this.#errors.delete(id);
     return this.#announce(id);
   }
@@ -106,6 +128,12 @@ export class GuestService {
     for (const download of this.#downloads.values()) download.abort.abort();
   }
 
+  async #stop(id: string): Promise<void> {
+    const download = this.#downloads.get(id);
+    download?.abort.abort();
+    await download?.ended;
+  }
+
   async #run(guest: CatalogueGuest, download: Download): Promise<void> {
     const { id } = guest;
     try {
@@ -118,7 +146,9 @@ export class GuestService {
           this.#changed(this.#info(guest));
         },
       });
+      this.#reached.delete(id);
     } catch (error) {
+      this.#reached.set(id, download.progress);
       if (!download.abort.signal.aborted) this.#errors.set(id, errorLine(error));
     } finally {
       this.#downloads.delete(id);
@@ -139,18 +169,26 @@ export class GuestService {
     return guest;
   }
 
+  /** How far a download has come; after a restart of the app as far as its files tell. */
+  #progressOf({ id, downloaded, downloadSize }: CatalogueGuest): GuestProgress {
+    const reached = this.#reached.get(id) ?? { received: downloaded, total: downloadSize };
+    const total = reached.total === null ? null : Math.max(reached.total, reached.received);
+    return { step: 'Paused', received: reached.received, total };
+  }
+
   #info(guest: CatalogueGuest): GuestInfo {
     const download = this.#downloads.get(guest.id);
     const { id, name, description, files } = guest;
+    const paused = download === undefined && files === null && guest.downloaded > 0;
     return {
       id,
       name,
       description,
-      state: download !== undefined ? 'fetching' : files !== null ? 'ready' : 'absent',
+      state: download !== undefined ? 'fetching' : files !== null ? 'ready' : paused ? 'paused' : 'absent',
       version: files?.version ?? null,
       size: files?.size ?? guest.downloadSize,
       append: files?.append ?? null,
-      progress: download?.progress ?? null,
+      progress: download?.progress ?? (paused ? this.#progressOf(guest) : null),
       error: this.#errors.get(id) ?? null,
     };
   }

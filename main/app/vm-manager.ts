@@ -14,6 +14,7 @@ import { ConsolePort } from './console-port.ts';
 import { copyDisk } from './copy-disk.ts';
 import { DiskClaims } from './disk-claims.ts';
 import { fileError } from './fs-errors.ts';
+import { refuseOtherFormats } from './image-format.ts';
 import type { BootFiles } from './interchange/model.ts';
 import type { MachineFactory, RunningMachine } from './machine.ts';
 import { userPath } from './paths.ts';
@@ -332,6 +333,7 @@ export class VmManager {
     const config = await this.#configOf(settings);
     // Claimed before anything is opened: two starts at once must not both see the disk free.
     await this.#claims.claim(vm.id, vm.name, config.drives);
+    await refuseOtherFormats(config.drives.map(({ file }) => file));
     const machine = await this.#options.machines.create(config);
     vm.machine = machine;
     vm.booted = settings;

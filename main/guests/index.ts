@@ -44,11 +44,25 @@ export interface FetchOptions extends GuestOptions {
   readonly firstDelayMs?: number;
 }
 
+/**
+ * Removes what an unfinished download has left; the guest, when there is one, stays.
+ * @throws RingsideError 'not-found' for an id that is not in the catalogue.
+ */
+export async function discardDownloads(
+  id: string,
+  options: GuestOptions & { signal?: AbortSignal } = {},
+): Promise<void> {
+  recipeOf(id);
+  const store = storeOf(id, options);
+  await locked(store, options, () => store.clearDownloads());
+}
+
 /** All catalogue entries, fetched or not. */
 export async function listGuests(options: GuestOptions = {}): Promise<GuestInfo[]> {
   return Promise.all(
     RECIPES.map(async ({ id, title, description, downloadSize }) => {
-      const record = await storeOf(id, options).current();
+      const store = storeOf(id, options);
+      const [record, downloaded] = await Promise.all([store.current(), store.downloaded()]);
       return {
         id,
         title,
@@ -58,6 +72,7 @@ export async function listGuests(options: GuestOptions = {}): Promise<GuestInfo[
         fetched: record !== null,
         version: record?.version ?? null,
         fetchedAt: record?.fetchedAt ?? null,
+        downloaded,
       };
     }),
   );

@@ -15,6 +15,8 @@ export const guestInfo = z.object({
   version: z.string().nullable(),
   /** ISO 8601; null before. */
   fetchedAt: z.string().nullable(),
+  /** What an unfinished download has left, from which the next one goes on. */
+  downloaded: z.number().int(),
 });
 export type GuestInfo = z.infer<typeof guestInfo>;
 

@@ -101,6 +101,20 @@ export class GuestStore {
     await this.#guarded(() => mkdir(this.downloads, { recursive: true }));
   }
 
+  /** Bytes of downloads that have not become a guest yet. */
+  async downloaded(): Promise<number> {
+    const names = await readdir(this.downloads).catch(() => []);
+    const sizes = await Promise.all(
+      names.map((name) =>
+        stat(join(this.downloads, name)).then(
+          (info) => (info.isFile() ? info.size : 0),
+          () => 0,
+        ),
+      ),
+    );
+    return sizes.reduce((sum, size) => sum + size, 0);
+  }
+
   /** Removes the downloads, which are of no use once the guest is made. */
   async clearDownloads(): Promise<void> {
     await this.#guarded(() => this.#remove(this.downloads));

@@ -143,8 +143,11 @@ export const commands = {
   ...inspectCommands,
 
   'guests.list': { params: nothing, result: z.object({ guests: z.array(guestInfo) }) },
-  /** Begins the download; `guest.changed` events tell the rest. */
+  /** Begins the download, or goes on with one that was paused; `guest.changed` events tell the rest. */
   'guests.fetch': { params: oneGuest, result: guestInfo },
+  /** What has come is kept. */
+  'guests.pause': { params: oneGuest, result: guestInfo },
+  /** Ends a download, paused or not; what has come of it is removed. */
   'guests.cancel': { params: oneGuest, result: guestInfo },
   'guests.remove': { params: oneGuest, result: guestInfo },
 

@@ -183,6 +183,32 @@ describe('catalogue guests', () => {
     expect(last('debian')?.error).toBeNull();
   });
 
+  test('can be paused, and go on where they were', async () => {
+    app.catalogue.duration = 4000;
+    await client.call('guests.fetch', { id: 'debian' });
+    const half = await until(() => {
+      const guest = last('debian');
+      return guest?.progress && guest.progress.received > 0 ? guest : null;
+    });
+    const paused = await client.call('guests.pause', { id: 'debian' });
+    expect(paused).toMatchObject({ state: 'paused', error: null });
+    expect(paused.progress!.received).toBeGreaterThanOrEqual(half.progress!.received);
+    expect(last('debian')?.state).toBe('paused');
+    // What is there after a restart of the app says how far it was.
+    const { guests } = await client.call('guests.list', {});
+    expect(guests[0]).toMatchObject({ state: 'paused', progress: paused.progress });
+    const resumed = await client.call('guests.fetch', { id: 'debian' });
+    expect(resumed.progress!.received).toBe(paused.progress!.received);
+    await client.call('guests.cancel', { id: 'debian' });
+    expect(last('debian')).toMatchObject({ state: 'absent', progress: null });
+    // A paused one can be cancelled too, and what is not under way cannot be paused.
+    await client.call('guests.fetch', { id: 'debian' });
+    await until(() => (last('debian')?.progress?.received ?? 0) > 0);
+    await client.call('guests.pause', { id: 'debian' });
+    expect(await client.call('guests.cancel', { id: 'debian' })).toMatchObject({ state: 'absent' });
+    expect(await client.call('guests.pause', { id: 'debian' })).toMatchObject({ state: 'absent' });
+  });
+
   test('are not removed from under a VM', async () => {
     app.catalogue.install('debian');
     const vm = await client.call('vm.create', {

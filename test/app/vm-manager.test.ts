@@ -31,6 +31,18 @@ const states = (id: string) =>
     .map((vm) => vm.state);
 const stored = (id: string) => path.join(app.home, 'vms', id, 'vm.json');
 
+test('a disk in another format than raw is not given to a guest', async () => {
+  const file = await disk('image.qcow2');
+  await writeFile(file, Buffer.concat([Buffer.from('QFI\xfb', 'latin1'), Buffer.alloc(1020)]));
+  expect(await client.call('files.stat', { path: file })).toMatchObject({ looksLike: { name: 'QCOW', kind: 'image' } });
+  const vm = await create({ drives: [{ id: 'drive0', file }] });
+  await expect(client.call('vm.start', { id: vm.id })).rejects.toThrow(/is a QCOW image.*qemu-img convert -O raw/);
+  expect(app.machines.made).toHaveLength(0);
+  // What is only compressed may be what a guest has written.
+  await writeFile(file, Buffer.concat([Buffer.from([0x1f, 0x8b, 8]), Buffer.alloc(1021)]));
+  expect(await client.call('vm.start', { id: vm.id })).toMatchObject({ state: 'running' });
+});
+
 test('a life: created, started, paused, resumed, reset, powered off, deleted', async () => {
   const vm = await create();
   expect(vm).toMatchObject({ state: 'stopped', ports: ['serial0', 'console0'], exit: null });

@@ -43,7 +43,7 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     const { page } = workstation;
     await page.getByTestId('create-first').click();
     await workstation.pictures('create-guest');
-    await page.getByTestId('choose-files').click();
+    await page.getByTestId('choose-kernel').click();
     await page.getByTestId('vm-kernel').fill('/no/such/kernel');
     await page.getByText('There is no such file.').waitFor();
     await page.getByTestId('vm-kernel').fill('');
@@ -59,6 +59,26 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     await page.getByText('choose a kernel, or a firmware that has one').waitFor();
     await workstation.pictures('create-errors');
     expect(app.app.vms()).toEqual([]);
+  });
+
+  test('a disk image of another format is said to be one, with the command that converts it', async () => {
+    const { page } = workstation;
+    const image = path.join(app.home, 'images', 'cloud image.qcow2');
+    await writeFile(image, Buffer.concat([Buffer.from('QFI\xfb', 'latin1'), Buffer.alloc(1020)]));
+    await page.getByTestId('choose-disk').click();
+    await page.getByTestId('drive-path').fill(image);
+    const raw = image.replace('.qcow2', '.raw');
+    await page.getByTestId('convert').getByText(`qemu-img convert -O raw '${image}' '${raw}'`).waitFor();
+    await workstation.pictures('create-disk');
+    await page.getByRole('button', { name: 'Use cloud image.raw' }).click();
+    expect(await page.getByTestId('drive-path').inputValue()).toBe(raw);
+    await page.getByTestId('convert').waitFor({ state: 'hidden' });
+    await page.getByText('A kernel from files').click();
+    expect(await page.getByTestId('vm-append').inputValue()).toBe('console=ttyS0 root=/dev/vda1 rw');
+    await page.getByTestId('choose-firmware').click();
+    await page.getByTestId('vm-bios').waitFor();
+    expect(await page.getByTestId('vm-append').inputValue()).toBe('');
+    await workstation.pictures('create-firmware');
     await page.getByRole('button', { name: 'Cancel' }).click();
     await page.getByTestId('empty-library').waitFor();
   });
@@ -68,7 +88,7 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
       name: 'My machine',
       disk,
       boot: async ({ page }) => {
-        await page.getByTestId('choose-files').click();
+        await page.getByTestId('choose-kernel').click();
         await page.getByTestId('vm-kernel').fill(path.join(app.home, 'Image'));
       },
       prompt: /guest# /,
@@ -82,7 +102,7 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
 
   test('a guest of the catalogue is downloaded, then booted, with a new disk', async () => {
     const { page } = workstation;
-    app.catalogue.duration = 4000;
+    app.catalogue.duration = 60_000;
     await page.getByTestId('new-vm').click();
     await page.getByTestId('choose-debian').click();
     await page.getByTestId('create-disk').click();
@@ -100,8 +120,17 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     expect(made.blocks * 512).toBeLessThan(MIB);
     await page.getByTestId('create-and-start').click();
     await page.getByTestId('waits-for-guest').waitFor();
-    await page.waitForTimeout(1200);
     await workstation.picture('waits-for-guest');
+    // Its download waits for the person, who goes on with it on another page.
+    await page.getByRole('link', { name: 'Guests' }).click();
+    await page.getByTestId('guest-progress').getByText('Downloading linux-image').waitFor();
+    await page.getByRole('button', { name: 'Pause the download of Debian 13 (trixie)' }).click();
+    await page.getByTestId('guest-progress').getByText('Paused').waitFor();
+    await workstation.pictures('guest-paused');
+    expect(app.app.vms().find((vm) => vm.settings.name === 'debian')?.state).toBe('stopped');
+    app.catalogue.duration = 2000;
+    await page.getByRole('button', { name: 'Resume the download of Debian 13 (trixie)' }).click();
+    await page.getByRole('link', { name: 'debian' }).first().click();
     await workstation.state('running');
     await workstation.see(/Command line: console=ttyS0/);
     expect(app.machines.last.config.kernel).toBe('/cache/debian/Image');
@@ -114,7 +143,10 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     await workstation.pictures('library');
     await page.getByRole('link', { name: 'Guests' }).click();
     app.catalogue.error = new Error('deb.example.org does not answer: check your network and try again');
-    await page.getByTestId('guest-debian-installer').getByRole('button', { name: 'Download' }).click();
+    await page
+      .getByTestId('guest-debian-installer')
+      .getByRole('button', { name: /^Download/ })
+      .click();
     await page.getByText('deb.example.org does not answer').waitFor();
     await workstation.pictures('guests');
     app.catalogue.error = null;

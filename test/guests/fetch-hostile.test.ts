@@ -1,6 +1,8 @@
 /** Fetching guests over a bad line, and from a mirror that means harm. */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { discardDownloads, listGuests } from '../../main/guests/index.ts';
 import { makeDeb, makeXz } from './doubles/archives.ts';
 import { cpioNames, fetchFixture } from './doubles/fetch-fixture.ts';
 import { KERNEL_PACKAGE, guestPackages, sha256 } from './doubles/mirror.ts';
@@ -49,11 +51,25 @@ describe('a bad line', () => {
     await expect(fetching).rejects.toMatchObject({ name: 'AbortError' });
     expectNothingLeft();
     expect(cached().some((name) => name.endsWith('.part'))).toBe(true);
+    const [{ downloaded }] = await listGuests({ cacheDir: fixture.cacheDir });
+    expect(downloaded).toBeGreaterThanOrEqual(300);
 
     fixture.mirror.intercept = undefined;
     await fetchDebian();
     expect(fixture.mirror.requests).toContain(`${path} bytes=300-`);
     expect(cached()).toHaveLength(3);
+  });
+
+  test('what a download has left can be removed, without the guest', async () => {
+    await fetchDebian();
+    const before = cached();
+    const partial = join(fixture.cacheDir, 'guests/debian/downloads');
+    mkdirSync(partial, { recursive: true });
+    writeFileSync(join(partial, 'x.deb.part'), 'half of it');
+    expect((await listGuests({ cacheDir: fixture.cacheDir }))[0]).toMatchObject({ downloaded: 10, fetched: true });
+    await discardDownloads('debian', { cacheDir: fixture.cacheDir });
+    expect((await listGuests({ cacheDir: fixture.cacheDir }))[0]).toMatchObject({ downloaded: 0, fetched: true });
+    expect(cached()).toEqual(before);
   });
 
   test('a server that cannot resume is asked for the whole', async () => {

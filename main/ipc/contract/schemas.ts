@@ -166,7 +166,8 @@ export const guestInfo = z.object({
   id: guestId,
   name: z.string(),
   description: z.string(),
-  state: z.enum(['absent', 'fetching', 'ready']),
+  /** paused: a part of it is here, from which guests.fetch goes on. */
+  state: z.enum(['absent', 'fetching', 'paused', 'ready']),
   version: z.string().nullable(),
   /** Bytes to download (absent) or on disk (ready), or null when not known. */
   size: z.number().nullable(),
@@ -210,6 +211,8 @@ export const fileStatus = z.object({
   allocated: z.number(),
   readable: z.boolean(),
   writable: z.boolean(),
+  /** What its first bytes look like, when not like a raw disk image: another format, or a compressed file. */
+  looksLike: z.object({ name: z.string(), kind: z.enum(['image', 'compressed']) }).nullable(),
 });
 export type FileStatus = z.infer<typeof fileStatus>;
 

@@ -27,6 +27,8 @@ class AppState {
   log = $state.raw<LogEntry[]>([]);
   /** The library has been read at least once. */
   loaded = $state(false);
+  /** So has the catalogue. */
+  guestsRead = $state(false);
   /** Counts connections: what is tied to one (watches, consoles) begins anew with the next. */
   generation = $state(0);
   /** VMs to be started as soon as their guest is downloaded. */
@@ -82,6 +84,7 @@ class AppState {
     const { guests } = await this.client.call('guests.list', {});
     this.guests.clear();
     for (const guest of guests) this.guests.set(guest.id, guest);
+    this.guestsRead = true;
   }
 
   #linkChanged(state: LinkState): void {
@@ -118,7 +121,8 @@ class AppState {
   }
 
   #startWaiting(guest: GuestInfo): void {
-    if (guest.state === 'fetching') return;
+    // Who pauses a download means to go on with it.
+    if (guest.state === 'fetching' || (guest.state === 'paused' && guest.error === null)) return;
     for (const [vm, waitsFor] of this.startWhenReady) {
       if (waitsFor !== guest.id) continue;
       this.startWhenReady.delete(vm);

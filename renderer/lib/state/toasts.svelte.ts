@@ -34,6 +34,16 @@ export function lineOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Puts text on the clipboard and says so. */
+export async function copyText(text: string, said = 'Copied.'): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    toasts.show('info', said);
+  } catch {
+    toasts.show('error', `The clipboard could not be written to. Copy it by hand: ${text.slice(0, 200)}`);
+  }
+}
+
 /** Runs something a person asked for; what goes wrong is shown. @returns whether it went well */
 export async function act(action: () => Promise<unknown>): Promise<boolean> {
   try {

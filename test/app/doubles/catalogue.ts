@@ -11,6 +11,7 @@ export class FakeCatalogue implements GuestCatalogue {
       name: 'Debian 13 (trixie)',
       description: 'Debian’s own kernel with a small root file system and a shell',
       downloadSize: 96 * MIB,
+      downloaded: 0,
       files: null,
     },
     {
@@ -18,6 +19,7 @@ export class FakeCatalogue implements GuestCatalogue {
       name: 'Debian 13 installer',
       description: 'Installs Debian on a disk, over the network',
       downloadSize: 42 * MIB,
+      downloaded: 0,
       files: null,
     },
   ];
@@ -35,19 +37,25 @@ export class FakeCatalogue implements GuestCatalogue {
   ): Promise<void> {
     const guest = this.guests.find((candidate) => candidate.id === id)!;
     const steps = 20;
-    for (let step = 1; step <= steps; step++) {
+    const total = guest.downloadSize!;
+    for (let step = Math.round((guest.downloaded / total) * steps) + 1; step <= steps; step++) {
       await new Promise((resolve) => setTimeout(resolve, this.duration / steps));
       signal.throwIfAborted();
-      const total = guest.downloadSize!;
-      onProgress({ step: 'Downloading linux-image-6.12-riscv64', received: (total * step) / steps, total });
+      guest.downloaded = (total * step) / steps;
+      onProgress({ step: 'Downloading linux-image-6.12-riscv64', received: guest.downloaded, total });
       if (this.error !== null && step === 5) throw this.error;
     }
     this.install(id);
   }
 
+  async discard(id: string): Promise<void> {
+    this.guests.find((candidate) => candidate.id === id)!.downloaded = 0;
+  }
+
   install(id: string): void {
     const guest = this.guests.find((candidate) => candidate.id === id)!;
     const folder = `/cache/${id}`;
+    guest.downloaded = 0;
     guest.files = {
       kernel: `${folder}/Image`,
       initrd: `${folder}/initrd`,
