@@ -16,6 +16,7 @@ import { hardwareTypes } from './hardware-types.ts';
 import { GuestService } from './guest-service.ts';
 import type { GuestCatalogue } from './guest-service.ts';
 import { exportVm, importVm } from './interchange/index.ts';
+import { MAX_TEXT } from './interchange/model.ts';
 import { InspectService } from './inspect-service.ts';
 import { Log } from './log.ts';
 import { LogFile } from './log-file.ts';
@@ -173,11 +174,16 @@ export async function createApp(options: AppOptions): Promise<App> {
       return {};
     },
     'vm.clone': ({ id, name, disks: how }) => manager.clone(id, name, how === 'copy' ? disks : null),
+    'vm.cancelClone': ({ id }) => {
+      manager.cancelClone(id);
+      return {};
+    },
     'vm.screen': ({ id }) => ({ lines: manager.screen(id) }),
     'vm.check': ({ settings }) => ({
       problems: configProblems(settings).map((problem) => ({ ...problem, path: [...problem.path] })),
     }),
     'vm.import': ({ text }) => importVm(text),
+    'vm.importFile': async ({ path: where }) => importVm(await files.readText(where, MAX_TEXT)),
     'vm.export': async ({ settings, format }) => {
       const { boot, notes } = await manager.bootFiles(settings);
       const exported = exportVm(settings, boot, format);
@@ -248,6 +254,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     'files.pick': async (request) => {
       if (options.pick === undefined) throw new RingsideError('unsupported', 'no native dialogs here: browse instead');
       return { path: await options.pick(request) };
+    },
+    'files.saveText': async ({ title, name, text }) => {
+      if (options.pick === undefined) throw new RingsideError('unsupported', 'no native dialogs here: download it');
+      const where = await options.pick({ kind: 'save', title, path: name });
+      if (where !== null) await files.writeText(where, text);
+      return { path: where };
     },
     'disks.create': ({ path: where, size }) => files.createDisk(where, size),
   };

@@ -6,6 +6,7 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import { errorLine, RingsideError } from '../../core/errors.ts';
 import type { FileEntry, FileListing, FileStatus } from '../ipc/contract.ts';
+import { writeFileAtomic } from './atomic-file.ts';
 import { fileError } from './fs-errors.ts';
 import { imageFormat } from './image-format.ts';
 import { userPath } from './paths.ts';
@@ -78,6 +79,34 @@ export class HostFiles {
       writable: await may(file, constants.W_OK),
       looksLike: readable && info.isFile() ? await imageFormat(file) : null,
     };
+  }
+
+  /**
+   * The text of a file of at most `most` bytes.
+   * @throws not-found, permission, not-a-file, too-large
+   */
+  async readText(where: string, most: number): Promise<string> {
+    const file = userPath(where);
+    try {
+      // Non-blocking: opening a named pipe would wait for its writer.
+      const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+      try {
+        const info = await handle.stat();
+        if (!info.isFile()) throw new RingsideError('not-a-file', `${file}: not a file`);
+        if (info.size > most) throw new RingsideError('too-large', `${file}: far too long for the description of a VM`);
+        return await handle.readFile('utf8');
+      } finally {
+        await handle.close();
+      }
+    } catch (error) {
+      throw fileError(error, file);
+    }
+  }
+
+  /** Text into a file whose overwriting the person has agreed to. */
+  async writeText(where: string, text: string): Promise<void> {
+    const file = userPath(where);
+    await writeFileAtomic(file, text).catch((error: unknown) => Promise.reject(fileError(error, file)));
   }
 
   /**

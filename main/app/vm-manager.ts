@@ -3,7 +3,7 @@
  * window that goes away takes nothing with it. Operations on one VM happen one after another.
  */
 import { randomUUID } from 'node:crypto';
-import { unlink } from 'node:fs/promises';
+import { stat, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import type { MachineExit, MachineSnapshot } from '../../core/api/machine.ts';
 import { machineConfig } from '../../core/api/machine.ts';
@@ -15,6 +15,7 @@ import { copyDisk } from './copy-disk.ts';
 import { DiskClaims } from './disk-claims.ts';
 import { fileError } from './fs-errors.ts';
 import { refuseOtherFormats } from './image-format.ts';
+import { withWholePaths } from './host-paths.ts';
 import type { BootFiles } from './interchange/model.ts';
 import type { MachineFactory, RunningMachine } from './machine.ts';
 import { userPath } from './paths.ts';
@@ -37,6 +38,8 @@ export interface ManagerOptions {
   events: ManagerEvents;
 }
 
+/** Events on how far a clone is, at most this often. */
+const PROGRESS_MS = 200;
 /** Enough for what fills a screen. */
 const SCREEN_BYTES = 16 * 1024;
 
@@ -56,6 +59,14 @@ function withoutDisks(settings: VmSettings): VmSettings {
 /** A VM's name as part of a file's. */
 function fileBase(name: string): string {
   return name.replace(/[^\p{L}\p{N}._-]+/gu, '-').replace(/^[-.]+|-+$/g, '') || 'disk';
+}
+
+/** Bytes; 0 for what is not there, which copying it complains about. */
+async function sizeOf(file: string): Promise<number> {
+  return stat(file).then(
+    (info) => info.size,
+    () => 0,
+  );
 }
 
 /** Console ports that a VM with these settings has. */
@@ -85,6 +96,8 @@ class Vm {
   /** The end of the present machine, once it has begun. */
   ending: Promise<void> | null = null;
   removed = false;
+  /** The clone that is being made of it. */
+  cloning: { name: string; copied: number; total: number; abort: AbortController } | null = null;
 
   constructor(stored: LoadedVm) {
     this.stored = stored;
@@ -107,7 +120,11 @@ class Vm {
     const { state, started, exit, message } = this;
     const pending = this.live && this.booted !== null && !sameMachine(this.booted, settings);
     const ports = portsOf(this.machine === null ? settings : (this.booted ?? settings));
-    return { id, settings, state, created, modified, started, exit, message, pending, ports };
+    const cloning =
+      this.cloning === null
+        ? null
+        : { name: this.cloning.name, copied: this.cloning.copied, total: this.cloning.total };
+    return { id, settings, state, created, modified, started, exit, message, pending, ports, cloning };
   }
 }
 
@@ -196,29 +213,56 @@ export class VmManager {
   }
 
   /**
-   * A VM like another that is off.
+   * A VM like another that is off; `cloning` of that one says how far it is.
    * @param folder where copies of the disks that it writes to go; null: without these disks
    */
   async clone(id: string, name: string, folder: string | null): Promise<VmInfo> {
     const settings = await this.#exclusive(id, async (vm) => {
       if (vm.live) throw new RingsideError('bad-state', `“${vm.name}” is on: power it off before you clone it`);
       const clone = { ...structuredClone(vm.stored.settings), name };
-      const made: string[] = [];
-      try {
-        for (const drive of clone.drives) {
-          if (drive.readonly || folder === null) continue;
-          const copy = path.join(folder, `${fileBase(name)}-${drive.id}-${randomUUID().slice(0, 8)}.raw`);
-          await copyDisk(userPath(drive.file), copy);
-          made.push(copy);
-          drive.file = copy;
-        }
-      } catch (error) {
-        for (const copy of made) await unlink(copy).catch(() => undefined);
-        throw error;
-      }
-      return folder === null ? withoutDisks(clone) : clone;
+      if (folder === null) return withoutDisks(clone);
+      await this.#copyDisks(vm, clone, folder);
+      return clone;
     });
     return this.create(settings);
+  }
+
+  /** Does nothing when none is being made. */
+  cancelClone(id: string): void {
+    const reason = new RingsideError('bad-state', `the clone of “${this.#get(id).name}” was cancelled`);
+    this.#get(id).cloning?.abort.abort(reason);
+  }
+
+  /** Gives a clone copies of the disks that it writes to; all of them or none. */
+  async #copyDisks(vm: Vm, clone: VmSettings, folder: string): Promise<void> {
+    const drives = clone.drives.filter(({ readonly }) => !readonly);
+    const sizes = await Promise.all(drives.map(({ file }) => sizeOf(userPath(file))));
+    const abort = new AbortController();
+    const cloning = { name: clone.name, copied: 0, total: sizes.reduce((sum, size) => sum + size, 0), abort };
+    vm.cloning = cloning;
+    this.#changed(vm);
+    let announced = Date.now();
+    const onProgress = (bytes: number) => {
+      cloning.copied += bytes;
+      if (Date.now() - announced < PROGRESS_MS) return;
+      announced = Date.now();
+      this.#changed(vm);
+    };
+    const made: string[] = [];
+    try {
+      for (const drive of drives) {
+        const copy = path.join(folder, `${fileBase(clone.name)}-${drive.id}-${randomUUID().slice(0, 8)}.raw`);
+        await copyDisk(userPath(drive.file), copy, { signal: abort.signal, onProgress });
+        made.push(copy);
+        drive.file = copy;
+      }
+    } catch (error) {
+      for (const copy of made) await unlink(copy).catch(() => undefined);
+      throw error;
+    } finally {
+      vm.cloning = null;
+      this.#changed(vm);
+    }
   }
 
   /** What its console shows, as text: the serial port, or the virtio console while that is silent. */
@@ -230,6 +274,11 @@ export class VmManager {
   }
 
   start(id: string): Promise<VmInfo> {
+    // It would wait for the copies, and nobody would know why.
+    if (this.#get(id).cloning !== null) {
+      const text = `“${this.#get(id).name}” is being cloned: start it when that is done, or cancel it`;
+      return Promise.reject(new RingsideError('bad-state', text));
+    }
     return this.#exclusive(id, async (vm) => {
       if (vm.ending !== null) await vm.ending;
       if (vm.live) throw new RingsideError('bad-state', `“${vm.name}” is on already`);
@@ -324,6 +373,7 @@ export class VmManager {
   /** Powers off whatever runs, disks flushed; nothing starts any more. */
   async close(): Promise<void> {
     this.#closing = true;
+    for (const vm of this.#vms.values()) this.cancelClone(vm.id);
     await Promise.allSettled([...this.#vms.values()].map((vm) => vm.busy));
     await Promise.allSettled([...this.#vms.values()].filter((vm) => vm.live).map((vm) => this.powerOff(vm.id)));
   }
@@ -371,12 +421,10 @@ export class VmManager {
         : { kernel: boot.kernel, initrd: boot.initrd, append: boot.append };
     const real = (file: string | undefined) => (file === undefined ? undefined : userPath(file));
     return machineConfig.parse({
-      ...hardware,
-      bios: hardware.bios === 'default' || hardware.bios === 'none' ? hardware.bios : userPath(hardware.bios),
+      ...withWholePaths(hardware),
       kernel: real(sources.kernel),
       initrd: real(sources.initrd),
       append: sources.append,
-      drives: hardware.drives.map((drive) => ({ ...drive, file: userPath(drive.file) })),
     });
   }
 

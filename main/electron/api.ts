@@ -166,7 +166,7 @@ export interface ElectronApi {
       options: {
         title: string;
         defaultPath?: string;
-        properties: ('openFile' | 'showHiddenFiles' | 'dontAddToRecent')[];
+        properties: ('openFile' | 'openDirectory' | 'showHiddenFiles' | 'dontAddToRecent')[];
       },
     ): Promise<{ canceled: boolean; filePaths: string[] }>;
     showSaveDialog(

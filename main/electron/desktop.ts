@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { errorLine, RingsideError } from '../../core/errors.ts';
 import type { App, AppOptions } from '../app/app.ts';
 import { closeQuestion } from '../ipc/contract.ts';
-import type { EventName, EventPayload, UiRequest } from '../ipc/contract.ts';
+import type { EventName, EventPayload, Params, UiRequest } from '../ipc/contract.ts';
 import type { Session } from '../ipc/dispatcher.ts';
 import { StaticFiles } from '../serve/static.ts';
 import type { ElectronApi, Window, WindowOptions } from './api.ts';
@@ -363,7 +363,7 @@ class Desktop {
     this.#electron.app.quit();
   }
 
-  async #pick(request: { kind: 'open' | 'save'; title: string; path?: string }): Promise<string | null> {
+  async #pick(request: Params<'files.pick'>): Promise<string | null> {
     const { dialog } = this.#electron;
     const { kind, title, path: defaultPath } = request;
     const window = this.#window;
@@ -379,7 +379,7 @@ class Desktop {
     const { canceled, filePaths } = await dialog.showOpenDialog(window as never, {
       title,
       defaultPath,
-      properties: ['openFile', 'showHiddenFiles', 'dontAddToRecent'],
+      properties: [kind === 'folder' ? 'openDirectory' : 'openFile', 'showHiddenFiles', 'dontAddToRecent'],
     });
     return canceled ? null : (filePaths[0] ?? null);
   }

@@ -78,6 +78,8 @@ export const commands = {
     params: z.strictObject({ id: vmId, name: vmName, disks: z.enum(['copy', 'leave-out']) }),
     result: vmInfo,
   },
+  /** Ends the clone that is being made of this VM; nothing of it stays. */
+  'vm.cancelClone': { params: oneVm, result: done },
   /** What its console shows, as text; the last screen of a VM that is off. */
   'vm.screen': { params: oneVm, result: z.object({ lines: z.array(z.string()) }) },
   /** What the types of its devices and back ends do not allow; empty: nothing. */
@@ -85,9 +87,14 @@ export const commands = {
     params: z.strictObject({ settings: vmSettings }),
     result: z.object({ problems: z.array(hardwareProblem) }),
   },
-  /** From a command line of QEMU or a libvirt domain. Nothing is made of it yet; `notes`: what was not taken over. */
+  /** From a command line of QEMU, a libvirt domain or the text of a .ringside file. Nothing is made of it yet; `notes`: what was not taken over. */
   'vm.import': {
     params: z.strictObject({ text: z.string().max(2 ** 20, 'far too long for the description of a VM') }),
+    result: z.object({ settings: vmSettingsDraft, notes: z.array(z.string()) }),
+  },
+  /** As vm.import, from a file of the host. */
+  'vm.importFile': {
+    params: z.strictObject({ path: hostPath }),
     result: z.object({ settings: vmSettingsDraft, notes: z.array(z.string()) }),
   },
   /** `notes`: what the form cannot say, and what is to be done by hand. */
@@ -157,9 +164,19 @@ export const commands = {
   /** The native dialog; `unsupported` where there is none. path is null when the person cancels. */
   'files.pick': {
     params: z.strictObject({
-      kind: z.enum(['open', 'save']),
+      kind: z.enum(['open', 'save', 'folder']),
       title: z.string().max(200),
       path: hostPath.optional(),
+    }),
+    result: z.object({ path: z.string().nullable() }),
+  },
+  /** Text into a file that the person chooses in the native dialog; null when they cancel. `unsupported` without dialogs. */
+  'files.saveText': {
+    params: z.strictObject({
+      title: z.string().max(200),
+      /** What the file is to be called unless they say otherwise. */
+      name: z.string().regex(/^[^/\\\0]{1,200}$/, 'not the name of a file'),
+      text: z.string().max(2 ** 20),
     }),
     result: z.object({ path: z.string().nullable() }),
   },

@@ -2,7 +2,6 @@
 import { actionEnabled } from '../../main/ipc/contract.ts';
 import type { ActionName, VmInfo } from '../../main/ipc/contract.ts';
 import { find } from './console/find.svelte.ts';
-import { library } from '../library/library.svelte.ts';
 import { ui } from '../palette/ui.svelte.ts';
 import { openFile } from './opened-files.svelte.ts';
 import { app } from './state/app.svelte.ts';
@@ -30,10 +29,7 @@ const RUN: Record<ActionName, Run> = {
     tab('console')(vm);
     find.open();
   },
-  'vm.import': () => {
-    router.go({ page: 'library' });
-    library.importing = true;
-  },
+  'vm.import': () => router.go({ page: 'import' }),
   'view.library': () => router.go({ page: 'library' }),
   'view.guests': () => router.go({ page: 'guests' }),
   'view.log': () => router.go({ page: 'log' }),
@@ -52,6 +48,7 @@ const RUN: Record<ActionName, Run> = {
   'vm.powerOff': (vm) => ops.powerOff(vm),
   'vm.rename': (vm) => ops.rename(vm),
   'vm.clone': (vm) => ops.clone(vm),
+  'vm.export': (vm) => router.go({ page: 'export', id: vm.id }),
   'vm.delete': (vm) => ops.remove(vm),
 };
 
@@ -61,7 +58,13 @@ export function run(name: ActionName): void {
   if (actionEnabled(name, vm)) void RUN[name](vm as VmInfo);
 }
 
+export const OPEN_TITLE = 'Open a disk image or a .ringside file';
+
 async function chooseFile(): Promise<void> {
-  const { path } = await app.client.call('files.pick', { kind: 'open', title: 'Open a disk image' });
+  if (app.info?.nativeDialogs !== true) {
+    ui.choosing = true;
+    return;
+  }
+  const { path } = await app.client.call('files.pick', { kind: 'open', title: OPEN_TITLE });
   if (path !== null) openFile(path);
 }

@@ -1,7 +1,12 @@
-/** Files that were opened with the app, on their way to the page that knows what to do with them. */
+/** Files that were opened with the app: VMs to be imported, disk images on their way to a VM. */
+import { library } from '../library/library.svelte.ts';
+import { app } from './state/app.svelte.ts';
 import { router } from './state/router.svelte.ts';
+import { act } from './state/toasts.svelte.ts';
 
 class OpenedFiles {
+  /** Disk images that the person is to find a VM for. */
+  images = $state.raw<readonly string[]>([]);
   /** Disk images for a new VM. */
   disks = $state.raw<readonly string[]>([]);
 
@@ -15,6 +20,11 @@ class OpenedFiles {
 export const opened = new OpenedFiles();
 
 export function openFile(path: string): void {
-  opened.disks = [...opened.disks, path];
+  if (/\.ringside$/i.test(path)) void act(() => openVm(path));
+  else if (!opened.images.includes(path)) opened.images = [...opened.images, path];
+}
+
+async function openVm(path: string): Promise<void> {
+  library.arrive(await app.client.call('vm.importFile', { path }));
   router.go({ page: 'create' });
 }

@@ -67,7 +67,6 @@ export async function remove(vm: VmInfo): Promise<void> {
   const { name, drives } = vm.settings;
   const others = app.sortedVms.filter((each) => each.id !== vm.id);
   const choices = drives
-
     .filter(
       ({ file, readonly }) =>
         !readonly && !others.some((each) => each.settings.drives.some((drive) => drive.file === file)),
@@ -136,12 +135,21 @@ export async function clone(vm: VmInfo): Promise<void> {
   if (!yes) return;
   const disks = confirm.chosen.includes('copy') ? 'copy' : 'leave-out';
   const wanted = confirm.text.trim();
-  if (disks === 'copy') toasts.show('info', `The disks of “${name}” are being copied…`);
-  const made = await act(async () => {
+  try {
     const copy = await app.client.call('vm.clone', { id: vm.id, name: wanted, disks });
     app.vms.set(copy.id, copy);
-  });
-  if (made) toasts.show('info', `“${wanted}” is in the library.`);
+    toasts.show('info', `“${wanted}” is in the library.`);
+  } catch (error) {
+    toasts.show(cancelled.delete(vm.id) ? 'info' : 'error', lineOf(error));
+  }
+}
+
+/** Sources of clones that the person has cancelled: it is no error then. */
+const cancelled = new Set<string>();
+
+export async function cancelClone(vm: VmInfo): Promise<void> {
+  cancelled.add(vm.id);
+  await act(() => app.client.call('vm.cancelClone', { id: vm.id }));
 }
 
 /** Ends the app; with VMs on it asks first. */

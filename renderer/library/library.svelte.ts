@@ -1,12 +1,23 @@
-/** What is open on the Library page, for those elsewhere who open it. */
+/** VMs on their way into the library. */
 import type { VmSettingsDraft } from '../../main/ipc/contract.ts';
 
-class LibraryState {
-  importing = $state(false);
-  /** An imported VM on its way to the page that makes it. */
-  imported = $state.raw<{ settings: VmSettingsDraft; notes: string[] } | null>(null);
+export interface ImportedVm {
+  settings: VmSettingsDraft;
+  notes: string[];
+}
 
-  takeImported(): { settings: VmSettingsDraft; notes: string[] } | null {
+class LibraryState {
+  /** An imported VM on its way to the page that makes it. */
+  imported = $state.raw<ImportedVm | null>(null);
+  /** Counts them: the page that makes VMs begins anew with each. */
+  arrivals = $state(0);
+
+  arrive(vm: ImportedVm): void {
+    this.imported = vm;
+    this.arrivals++;
+  }
+
+  takeImported(): ImportedVm | null {
     const { imported } = this;
     this.imported = null;
     return imported;

@@ -31,8 +31,6 @@ export function commands(): Command[] {
   const found: Command[] = [];
   for (const name of actionNames) {
     if (name === 'view.palette' || !actionEnabled(name, vm)) continue;
-    // There is no native dialog in a browser.
-    if (name === 'file.open' && !app.info?.nativeDialogs) continue;
     const { label, menu, keys, needs }: ActionInfo = actions[name];
     const detail = needs === undefined ? '' : (vm?.settings.name ?? '');
     found.push({ id: name, label: label.replace(/…$/, ''), detail, icon: ICONS[menu], keys, run: () => run(name) });

@@ -3,7 +3,7 @@ import { chmod, mkdir, readFile, stat, truncate, writeFile } from 'node:fs/promi
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { serveApp } from '../../main/serve/server.ts';
-import { TestApp, until } from '../app/doubles/app.ts';
+import { settings, TestApp, until } from '../app/doubles/app.ts';
 import { DEBIAN_COMMAND } from '../app/interchange/samples.ts';
 import { noBrowser, Workstation } from './browser.ts';
 import { tellStory } from './story.ts';
@@ -210,6 +210,87 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     expect(names()).toEqual(before);
   });
 
+  test('a VM is exported on a page, and saved', async () => {
+    const { page } = workstation;
+    await page.getByRole('link', { name: 'Library' }).click();
+    await page.getByTestId('card-menu').first().click();
+    await page.getByTestId('card-export').click();
+    await page.getByTestId('export-text').filter({ hasText: 'qemu-system-riscv64' }).waitFor();
+    await workstation.pictures('export');
+    await page.getByRole('radio', { name: '.ringside file' }).check({ force: true });
+    await page.getByTestId('export-text').filter({ hasText: '"ringside": 1' }).waitFor();
+    await page.getByTestId('export-copy').click();
+    await expect
+      .poll(() => page.evaluate<string>('navigator.clipboard.readText()'), { timeout: 30_000 })
+      .toContain('"ringside": 1');
+    const saving = page.waitForEvent('download');
+    await page.getByTestId('export-save').click();
+    const download = await saving;
+    expect(download.suggestedFilename()).toBe('My-machine.ringside');
+    const file = path.join(app.home, 'saved.ringside');
+    await download.saveAs(file);
+
+    // It is opened as it would be on the desktop, by the file browser.
+    await page.keyboard.press('Control+Shift+O');
+    const browser = page.getByTestId('file-browser');
+    await browser.getByRole('textbox', { name: 'Directory' }).fill(file);
+    await browser.getByRole('button', { name: 'Go', exact: true }).click();
+    await page.getByTestId('import-notes').filter({ hasText: disk }).waitFor();
+    expect(await page.getByTestId('vm-name').inputValue()).toBe('My machine');
+    await page.getByRole('button', { name: 'Cancel' }).click();
+  });
+
+  test('a disk image that is opened finds a VM', async () => {
+    const { page } = workstation;
+    const image = path.join(app.home, 'images', 'opened.raw');
+    await writeFile(image, '');
+    await truncate(image, MIB);
+    const open = async (file: string) => {
+      await page.keyboard.press('Control+Shift+O');
+      const browser = page.getByTestId('file-browser');
+      await browser.getByRole('textbox', { name: 'Directory' }).fill(file);
+      await browser.getByRole('button', { name: 'Go', exact: true }).click();
+      await page.getByTestId('open-image').waitFor();
+    };
+    await open(image);
+    await workstation.pictures('open-image');
+    await page.getByTestId('image-new-vm').click();
+    await expect.poll(() => page.getByTestId('drive-path').inputValue(), { timeout: 30_000 }).toBe(image);
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await open(image);
+    await page.getByRole('button', { name: 'Attach to My machine' }).click();
+    await page.getByTestId('row-drive1').waitFor();
+    expect(app.app.vms().find((vm) => vm.settings.name === 'My machine')!.settings.drives[1].file).toBe(image);
+    await page.getByTestId('row-drive1').click();
+    await page.getByRole('button', { name: /^Remove/ }).click();
+    await page.getByTestId('save').click();
+    await page.getByTestId('save-bar').waitFor({ state: 'hidden' });
+  });
+
+  test('a clone says how far it is, and can be cancelled', async () => {
+    const { page } = workstation;
+    const large = path.join(app.home, 'images', 'large.raw');
+    await writeFile(large, '');
+    await truncate(large, 512 * 1024 * MIB);
+    const client = app.connect();
+    const { id } = await client.call('vm.create', {
+      settings: settings({ name: 'Large', drives: [{ id: 'drive0', file: large }] }),
+    });
+    await page.getByRole('link', { name: 'Library' }).click();
+    const card = page.getByTestId('vm-row').filter({ has: page.getByRole('link', { name: 'Large', exact: true }) });
+    await card.getByTestId('card-menu').click();
+    await page.getByTestId('card-clone').click();
+    await page.getByTestId('confirm-yes').click();
+    await card.getByTestId('cloning').waitFor();
+    await workstation.picture('cloning');
+    await card.getByRole('button', { name: 'Cancel the clone Large copy' }).click();
+    await card.getByTestId('cloning').waitFor({ state: 'hidden' });
+    await page.getByText('the clone of “Large” was cancelled').waitFor();
+    await client.call('vm.delete', { id, disks: [large] });
+    await card.waitFor({ state: 'hidden' });
+    client.close();
+  });
+
   test('a second VM cannot have the disk that a running one writes to', async () => {
     const { page } = workstation;
     const running = app.app.vms().find((vm) => vm.state === 'running')!;
@@ -403,7 +484,7 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     const other = app.app.vms().find((vm) => vm.state === 'stopped')!;
     await page.getByRole('link', { name: other.settings.name }).first().click();
     await page.getByTestId('vm-menu').click();
-    await page.getByTestId('delete').click();
+    await page.getByTestId('vm-delete').click();
     await page.getByTestId('confirm').getByText('Its disk image stays where it is:').waitFor();
     await workstation.picture('delete');
     await page.getByTestId('confirm-yes').click();

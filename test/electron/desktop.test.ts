@@ -1,5 +1,5 @@
 /** The Electron main module on a double: every security setting, every message's sender, windows, quitting. */
-import { rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { MenuItem } from '../../main/electron/api.ts';
@@ -229,6 +229,24 @@ describe('events and consoles', () => {
       },
       { title: 'Where to', defaultPath: undefined, properties: ['showHiddenFiles', 'dontAddToRecent'] },
     ]);
+    await call('files.pick', { kind: 'folder', title: 'Which folder' });
+    expect(electron.dialogs.at(-1)).toMatchObject({ properties: expect.arrayContaining(['openDirectory']) });
+  });
+
+  test('text is saved where the native dialog says, and nowhere when it says nothing', async () => {
+    await start();
+    const file = path.join(desktop.home, 'saved.sh');
+    electron.chosen = file;
+    const save = { title: 'Save', name: 'vm.sh', text: 'qemu\n' };
+    expect(await call('files.saveText', save)).toEqual({ path: file });
+    expect(electron.dialogs.at(-1)).toMatchObject({ title: 'Save', defaultPath: 'vm.sh' });
+    expect(await readFile(file, 'utf8')).toBe('qemu\n');
+    electron.chosen = null;
+    expect(await call('files.saveText', { ...save, text: 'other' })).toEqual({ path: null });
+    expect(await readFile(file, 'utf8')).toBe('qemu\n');
+    electron.chosen = path.join(desktop.home, 'no/such/folder.sh');
+    await expect(call('files.saveText', save)).rejects.toThrow();
+    await expect(call('files.saveText', { ...save, name: '../x' })).rejects.toThrow();
   });
 });
 

@@ -6,10 +6,13 @@ import { importLibvirt } from './libvirt-import.ts';
 import type { BootFiles, Exported, Imported } from './model.ts';
 import { exportCommandLine } from './qemu-export.ts';
 import { importQemu } from './qemu-import.ts';
+import { exportFile, importFile } from './vm-file.ts';
 
-/** @throws RingsideError when the text is neither a libvirt domain nor a command line of QEMU */
+/** @throws RingsideError when the text is no libvirt domain, .ringside file or command line of QEMU */
 export function importVm(text: string): Imported {
-  return /^\s*\ufeff?</.test(text) ? importLibvirt(text) : importQemu(text);
+  const bare = text.replace(/^\s*\ufeff?\s*/, '');
+  if (bare.startsWith('{')) return importFile(bare);
+  return bare.startsWith('<') ? importLibvirt(text) : importQemu(text);
 }
 
 export function exportVm(settings: VmSettings, boot: BootFiles, format: ExportFormat): Exported {
@@ -19,6 +22,8 @@ export function exportVm(settings: VmSettings, boot: BootFiles, format: ExportFo
       return exportCommandLine(settings, boot, format);
     case 'libvirt':
       return exportLibvirt(settings, boot);
+    case 'file':
+      return exportFile(settings);
     case 'kubevirt':
       return exportKubevirt(settings, boot);
   }

@@ -42,6 +42,7 @@ export const actions = {
   'vm.powerOff': { label: 'Power Off…', menu: 'machine', group: 1, needs: 'on' },
   'vm.rename': { label: 'Rename…', menu: 'machine', group: 2, needs: 'any' },
   'vm.clone': { label: 'Clone…', menu: 'machine', group: 2, needs: 'off' },
+  'vm.export': { label: 'Export…', menu: 'machine', group: 2, needs: 'any' },
   'vm.delete': { label: 'Delete…', menu: 'machine', group: 2, needs: 'off' },
 } as const satisfies Record<string, ActionInfo>;
 

@@ -117,11 +117,13 @@ export const vmInfo = z.object({
   pending: z.boolean(),
   /** Console ports that can be attached to. */
   ports: z.array(portName),
+  /** A clone is being made of it: its name, and bytes of the disks to be copied; null: none is. */
+  cloning: z.object({ name: vmName, copied: z.number(), total: z.number() }).nullable(),
 });
 export type VmInfo = z.infer<typeof vmInfo>;
 
-/** What a VM can be written down as: QEMU's command line, our own, a libvirt domain, a KubeVirt manifest. */
-export const exportFormat = z.enum(['qemu', 'ringside', 'libvirt', 'kubevirt']);
+/** What a VM can be written down as: QEMU's command line, our own, a libvirt domain, a KubeVirt manifest, a .ringside file. */
+export const exportFormat = z.enum(['qemu', 'ringside', 'libvirt', 'kubevirt', 'file']);
 export type ExportFormat = z.infer<typeof exportFormat>;
 /** Something that was said to a monitor or by it (core/monitor/traffic.ts). */
 export const monitorEntry = z.object({

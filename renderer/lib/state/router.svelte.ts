@@ -3,6 +3,8 @@
 export type VmTab = 'console' | 'devices' | 'monitor' | 'hardware' | 'overview';
 export type Route =
   | { page: 'library' }
+  | { page: 'import' }
+  | { page: 'export'; id: string }
   | { page: 'create' }
   | { page: 'guests' }
   | { page: 'log' }
@@ -16,7 +18,9 @@ function parse(hash: string): Route {
   if (page === 'vm' && id) {
     return { page, id, tab: TABS.includes(tab) ? (tab as VmTab) : 'console', place: place.join('/') };
   }
-  if (page === 'create' || page === 'guests' || page === 'log' || page === 'settings') return { page };
+  if (page === 'export' && id) return { page, id };
+  if (page === 'import' || page === 'create' || page === 'guests' || page === 'log' || page === 'settings')
+    return { page };
   return { page: 'library' };
 }
 
@@ -35,6 +39,7 @@ class Router {
 }
 
 export function href(route: Route): string {
+  if (route.page === 'export') return `#/export/${route.id}`;
   if (route.page !== 'vm') return `#/${route.page}`;
   return `#/vm/${route.id}/${route.tab}${route.place ? `/${route.place}` : ''}`;
 }

@@ -194,3 +194,30 @@ test('words of a shell', () => {
     'j',
   ]);
 });
+
+describe('a .ringside file', () => {
+  test('is all of a VM', () => {
+    const settings = everything();
+    const { text, notes } = exportVm(settings, { append: '' }, 'file');
+    expect(JSON.parse(text)).toMatchObject({ ringside: 1 });
+    expect(notes.join()).toContain(settings.drives[0].file);
+    const found = imported(`\ufeff\n${text}`);
+    expect(found.settings).toEqual(settings);
+    expect(found.said).toContain(settings.drives[0].file);
+  });
+
+  test('says what is wrong with it', () => {
+    const refused = (text: string) => {
+      try {
+        return String(importVm(text));
+      } catch (error) {
+        return `${(error as RingsideError).kind}: ${(error as RingsideError).message}`;
+      }
+    };
+    expect(refused('{')).toBe('bad-option: this is no VM file: it is not JSON');
+    expect(refused('{"settings": {}}')).toContain('no VM file of Ringside');
+    expect(refused('{"ringside": 2}')).toBe('unsupported: made by a newer Ringside: update this one to open it');
+    expect(refused('{"ringside": 1}')).toContain('this VM file is damaged');
+    expect(refused('{"ringside": 1, "settings": {"name": "x", "memory": 1, "boot": 5}}')).toContain('damaged');
+  });
+});
