@@ -4,7 +4,7 @@ import { errorLine } from '../errors.ts';
 import type { FolderCalls } from './folder-calls.ts';
 
 /** What native/src/addon.cc must say of itself. */
-const API_VERSION = 4;
+const API_VERSION = 5;
 
 export interface NativeAddon extends FolderCalls {
   readonly apiVersion: number;
@@ -31,6 +31,17 @@ export interface NativeAddon extends FolderCalls {
   eventfdRead(fd: number): bigint;
   eventfdWrite(fd: number, value: bigint): boolean;
   poll(entries: Int32Array, timeout: number): number;
+
+  unixListen(path: string, backlog: number): number;
+  unixAccept(fd: number): number;
+  unixConnect(path: string): number;
+  sendMessage(fd: number, bytes: Uint8Array, descriptors: Int32Array): number;
+  receiveMessage(fd: number, bytes: Uint8Array, descriptors: Int32Array): number;
+  setNonBlocking(fd: number): void;
+
+  mapGuarded(view: Uint8Array, offset: number, length: number, fd: number, fileOffset: number): number;
+  guardFaulted(guard: number): boolean;
+  unmapGuarded(guard: number): void;
 
   ptyOpen(): { master: number; slave: number; path: string };
 }

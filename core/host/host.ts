@@ -163,6 +163,49 @@ export interface HostEvents {
   poll(entries: Int32Array, timeout: number): number;
 }
 
+/** A unix stream socket's messages with file descriptors (vhost-user). All descriptors are close-on-exec. */
+export interface HostSockets {
+  readonly descriptorPassing: Capability;
+  /** A non-blocking socket that listens at `path`, which must be free (else EADDRINUSE), at most 107 bytes. */
+  listenUnix(path: string, backlog: number): number;
+  /** The next who has connected, non-blocking; null when there is none. */
+  acceptUnix(fd: number): number | null;
+  /** Connected and non-blocking. ENOENT, ECONNREFUSED: nobody listens; EAGAIN: too many wait. */
+  connectUnix(path: string): number;
+  /**
+   * One sendmsg. The descriptors, at most 64, go with the first byte; the caller still owns them.
+   *
+   * @returns bytes sent, maybe fewer than given; null when the socket is full. EPIPE: the other side is gone
+   */
+  sendMessage(fd: number, bytes: Uint8Array, descriptors: Int32Array): number | null;
+  /**
+   * One recvmsg.
+   *
+   * @param descriptors gets the number of those that came, then them, which are the caller's; -1 for more than fit in, which
+   *   are closed. At most 65 words
+   * @returns bytes received, 0 when the other side has closed; null when there is nothing
+   */
+  receiveMessage(fd: number, bytes: Uint8Array, descriptors: Int32Array): number | null;
+  /** Reads and writes of what `fd` is open on never wait from now on, in whatever process: for what others have given us. */
+  setNonBlocking(fd: number): void;
+}
+
+/** Memory that another process has given us, and whose file it may make shorter at any time. */
+export interface GuardedMappings {
+  /**
+   * The pages of `memory` at [offset, offset + length) become those of `fd` from `fileOffset` on, shared. What the file
+   * loses later reads as zeroes.
+   *
+   * @param offset, length, fileOffset bytes, multiples of the host's page size
+   * @returns a number for the mapping
+   */
+  mapGuarded(memory: WebAssembly.Memory, offset: number, length: number, fd: number, fileOffset: number): number;
+  /** Whether something was touched that the file had lost. */
+  guardFaulted(mapping: number): boolean;
+  /** Its range is private zero pages again. */
+  unmapGuarded(mapping: number): void;
+}
+
 /** Folders of the host, a step at a time and with no symbolic link followed (core/hostfs). */
 export interface HostFolders {
   readonly folders: Capability;
@@ -170,7 +213,7 @@ export interface HostFolders {
   readonly folderCalls: FolderCalls;
 }
 
-export interface Host extends MemorySharing, HostFiles, HostEvents, HostFolders {
+export interface Host extends MemorySharing, HostFiles, HostEvents, HostSockets, GuardedMappings, HostFolders {
   /** Makes the same host in another thread. */
   readonly spec: HostSpec;
 }

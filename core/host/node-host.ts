@@ -22,6 +22,7 @@ class NodeHost implements Host {
   readonly fileLocks: Capability;
   readonly holes: Capability;
   readonly eventFds: Capability;
+  readonly descriptorPassing: Capability;
   readonly releaseGranularity: number;
   readonly folders: Capability;
   readonly #addon: NativeAddon | null;
@@ -36,6 +37,7 @@ class NodeHost implements Host {
     this.fileLocks = capability;
     this.holes = capability;
     this.eventFds = capability;
+    this.descriptorPassing = capability;
     this.releaseGranularity = addon?.pageSize() ?? 0;
     this.folders = capability;
   }
@@ -204,6 +206,49 @@ class NodeHost implements Host {
   poll(entries: Int32Array, timeout: number): number {
     return this.#native().poll(entries, timeout);
   }
+
+  // ---- sockets and other processes' memory --------------------------------------------------------------------------
+
+  listenUnix(path: string, backlog: number): number {
+    return this.#native().unixListen(path, backlog);
+  }
+
+  acceptUnix(fd: number): number | null {
+    return orNull(this.#native().unixAccept(fd));
+  }
+
+  connectUnix(path: string): number {
+    return this.#native().unixConnect(path);
+  }
+
+  sendMessage(fd: number, bytes: Uint8Array, descriptors: Int32Array): number | null {
+    return orNull(this.#native().sendMessage(fd, bytes, descriptors));
+  }
+
+  receiveMessage(fd: number, bytes: Uint8Array, descriptors: Int32Array): number | null {
+    return orNull(this.#native().receiveMessage(fd, bytes, descriptors));
+  }
+
+  setNonBlocking(fd: number): void {
+    this.#native().setNonBlocking(fd);
+  }
+
+  mapGuarded(memory: WebAssembly.Memory, offset: number, length: number, fd: number, fileOffset: number): number {
+    return this.#native().mapGuarded(sharedBytes(memory), offset, length, fd, fileOffset);
+  }
+
+  guardFaulted(mapping: number): boolean {
+    return this.#native().guardFaulted(mapping);
+  }
+
+  unmapGuarded(mapping: number): void {
+    this.#native().unmapGuarded(mapping);
+  }
+}
+
+/** The addon says -1 where nothing can be had at once. */
+function orNull(result: number): number | null {
+  return result < 0 ? null : result;
 }
 
 /** All of a shared memory. Mapping over any other kind would pull pages out from under V8's heap. */

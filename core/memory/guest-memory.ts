@@ -15,6 +15,8 @@ export interface GuestMemoryHandle {
   readonly ramSize: number;
   /** Bytes of guest memory from the start of RAM on: RAM, and behind it what files back. Default: RAM. */
   readonly size?: number;
+  /** Guest physical address of what is at RAM_OFFSET. Default: RAM_BASE. */
+  readonly base?: number;
 }
 
 /**
@@ -42,13 +44,14 @@ export class GuestMemory implements GuestMemoryHandle {
   readonly memory: WebAssembly.Memory;
   readonly ramSize: number;
   readonly size: number;
+  readonly base: number;
   readonly #buffer: SharedArrayBuffer;
   readonly #bytes: Uint8Array<SharedArrayBuffer>;
   readonly #u16: Uint16Array<SharedArrayBuffer>;
   readonly #u32: Uint32Array<SharedArrayBuffer>;
   readonly #data: DataView<SharedArrayBuffer>;
 
-  constructor({ memory, ramSize, size = ramSize }: GuestMemoryHandle) {
+  constructor({ memory, ramSize, size = ramSize, base = RAM_BASE }: GuestMemoryHandle) {
     const buffer = memory.buffer;
     if (!(buffer instanceof SharedArrayBuffer)) throw new TypeError('guest memory must be a shared WebAssembly.Memory');
     if (!Number.isSafeInteger(ramSize) || ramSize <= 0 || size < ramSize || RAM_OFFSET + size > buffer.byteLength) {
@@ -59,28 +62,29 @@ export class GuestMemory implements GuestMemoryHandle {
     this.memory = memory;
     this.ramSize = ramSize;
     this.size = size;
+    this.base = base;
     this.#buffer = buffer;
     this.#bytes = new Uint8Array(buffer, RAM_OFFSET, size);
-    this.#u16 = new Uint16Array(buffer, RAM_OFFSET, size >>> 1);
-    this.#u32 = new Uint32Array(buffer, RAM_OFFSET, size >>> 2);
+    this.#u16 = new Uint16Array(buffer, RAM_OFFSET, Math.floor(size / 2));
+    this.#u32 = new Uint32Array(buffer, RAM_OFFSET, Math.floor(size / 4));
     this.#data = new DataView(buffer, RAM_OFFSET, size);
   }
 
   /** To be sent to a worker, which makes its own GuestMemory of it. */
   get handle(): GuestMemoryHandle {
-    return { memory: this.memory, ramSize: this.ramSize, size: this.size };
+    return { memory: this.memory, ramSize: this.ramSize, size: this.size, base: this.base };
   }
 
   /** Guest physical address just behind RAM. */
   get end(): number {
-    return RAM_BASE + this.ramSize;
+    return this.base + this.ramSize;
   }
 
   /**
    * Whether [address, address + length) is wholly inside guest memory: RAM, or what files back behind it. An empty range is if its address is (the end included).
    */
   contains(address: number, length: number): boolean {
-    const offset = address - RAM_BASE;
+    const offset = address - this.base;
     // Written so that NaN and what is beyond 2^53 come out false.
     return offset >= 0 && length >= 0 && offset <= this.size && length <= this.size - offset;
   }
@@ -88,7 +92,7 @@ export class GuestMemory implements GuestMemoryHandle {
   /** Offset into guest RAM. */
   #offset(address: number, length: number): number {
     if (!this.contains(address, length)) throw new GuestAddressError(address, length);
-    return address - RAM_BASE;
+    return address - this.base;
   }
 
   /**
@@ -161,20 +165,20 @@ export class GuestMemory implements GuestMemoryHandle {
 
   /** Sequentially consistent load of an aligned 16-bit word (a ring index or its flags). */
   loadU16(address: number): number {
-    return Atomics.load(this.#u16, this.#aligned(address, 2) >>> 1);
+    return Atomics.load(this.#u16, this.#aligned(address, 2) / 2);
   }
 
   /** Sequentially consistent store of an aligned 16-bit word. */
   storeU16(address: number, value: number): void {
-    Atomics.store(this.#u16, this.#aligned(address, 2) >>> 1, value);
+    Atomics.store(this.#u16, this.#aligned(address, 2) / 2, value);
   }
 
   loadU32(address: number): number {
-    return Atomics.load(this.#u32, this.#aligned(address, 4) >>> 2);
+    return Atomics.load(this.#u32, this.#aligned(address, 4) / 4);
   }
 
   storeU32(address: number, value: number): void {
-    Atomics.store(this.#u32, this.#aligned(address, 4) >>> 2, value);
+    Atomics.store(this.#u32, this.#aligned(address, 4) / 4, value);
   }
 
   #aligned(address: number, size: number): number {

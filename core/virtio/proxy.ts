@@ -82,6 +82,7 @@ export const VIRTIO_BASE_TYPES: readonly TypeInfo[] = [
   { name: 'virtio-bus', parent: 'bus', abstract: true },
   { name: 'virtio-mmio-bus', parent: 'virtio-bus', internal: true },
   { name: 'virtio-pci-bus', parent: 'virtio-bus', internal: true },
+  { name: 'vhost-user-bus', parent: 'virtio-bus', internal: true },
   {
     name: 'virtio-device',
     parent: 'device',

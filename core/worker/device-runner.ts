@@ -14,6 +14,7 @@ import type { RuleCount } from '../virtio/lint/findings.ts';
 import { createRunningQueue } from '../virtio/queue/create-queue.ts';
 import { QueueFault } from '../virtio/queue/queue-fault.ts';
 import type { RunningQueue, RunningQueueConfig } from '../virtio/queue/running-queue.ts';
+import { CallInterrupt } from '../virtio/transport/call-interrupt.ts';
 import { createInterrupt } from '../virtio/transport/create-interrupt.ts';
 import type { Interrupt, InterruptSink, InterruptSpec } from '../virtio/transport/interrupt.ts';
 import type { DeactivateReply, IoThreadMessage } from './iothread-messages.ts';
@@ -60,7 +61,7 @@ export class DeviceRunner {
     const { memory, slot, interrupt, sink, host, waitBlock, send } = options;
     this.#options = options;
     const maxBatch = new Int32Array(memory.memory.buffer as SharedArrayBuffer, waitBlock + IOT_MAX_BATCH, 1);
-    this.#interrupt = createInterrupt(memory.memory, slot, interrupt, sink);
+    this.#interrupt = createInterrupt(memory.memory, slot, interrupt, sink, host);
     this.#words = new Int32Array(
       memory.memory.buffer as SharedArrayBuffer,
       VIRTIO_BASE + slot * VIRTIO_STRIDE,
@@ -171,6 +172,16 @@ export class DeviceRunner {
     served.queue.watch(null);
     served.watch = null;
     this.#watches.delete(served.queue.index);
+  }
+
+  /** The eventfd that stands for a queue's interrupts. */
+  setCall(queue: number, fd: number | null): void {
+    if (this.#interrupt instanceof CallInterrupt) this.#interrupt.setCall(queue, fd);
+  }
+
+  /** Notifications that came by a descriptor. */
+  kicked(queue: number, count: number): void {
+    Atomics.add(this.#words, VQ_DOORBELL / 4 + queue, count);
   }
 
   configure(change: unknown): null {

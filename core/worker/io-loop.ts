@@ -13,6 +13,7 @@ import type { InterruptSink, InterruptSpec } from '../virtio/transport/interrupt
 import { AdaptivePoll } from './adaptive-poll.ts';
 import type { PollTuning } from './adaptive-poll.ts';
 import { DeviceRunner } from './device-runner.ts';
+import { FdDoors } from './fd-doors.ts';
 import type { IoThreadMessage, IoThreadRequest, NumberedRequest } from './iothread-messages.ts';
 import {
   IOTHREAD_BASE,
@@ -23,6 +24,8 @@ import {
   IOT_SLEEPING,
   IOT_WAKE,
 } from './layout.ts';
+
+type RingFds = Extract<IoThreadRequest, { op: 'ring-fds' }>;
 
 /** Looks at the wait word between two at the clock. */
 const POLL_LOOKS = 16;
@@ -36,6 +39,8 @@ export interface IoLoopOptions {
   host: Host;
   /** By BackendInit.type. */
   backends: Readonly<Record<string, BackendFactory>>;
+  /** An eventfd that is rung when the wait word is: the worker then sleeps on descriptors. */
+  wakeFd?: number;
 }
 
 export class IoLoop {
@@ -43,6 +48,7 @@ export class IoLoop {
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #devices = new Map<number, DeviceRunner>();
   readonly #poll = new AdaptivePoll();
+  readonly #doors: FdDoors | null;
   #quiesced = false;
   #quit = false;
 
@@ -50,6 +56,15 @@ export class IoLoop {
     this.#options = options;
     const block = IOTHREAD_BASE + options.index * IOTHREAD_STRIDE;
     this.#words = new Int32Array(options.memory.memory.buffer as SharedArrayBuffer, block, IOTHREAD_STRIDE / 4);
+    const { host, wakeFd } = options;
+    this.#doors =
+      wakeFd === undefined
+        ? null
+        : new FdDoors(host, wakeFd, {
+            kicked: (slot, queue, count) => this.#devices.get(slot)?.kicked(queue, count),
+            lost: (slot, queue, why) => this.#send({ type: 'kick-lost', slot, queue, why }),
+            ready: (fd) => this.#send({ type: 'ready', fd }),
+          });
   }
 
   /** Runs until the control thread says 'quit'. Blocks the thread. */
@@ -60,6 +75,7 @@ export class IoLoop {
       const more = this.turn();
       if (this.#quit) break;
       if (!more) this.#idle(wake);
+      else this.#doors?.look(0);
     }
   }
 
@@ -101,7 +117,8 @@ export class IoLoop {
 
   #sleep(wake: number): void {
     Atomics.store(this.#words, IOT_SLEEPING / 4, 1);
-    Atomics.wait(this.#words, IOT_WAKE / 4, wake, this.#timeout());
+    if (this.#doors === null) Atomics.wait(this.#words, IOT_WAKE / 4, wake, this.#timeout());
+    else if (Atomics.load(this.#words, IOT_WAKE / 4) === wake) this.#doors.look(pollTimeout(this.#timeout()));
     Atomics.store(this.#words, IOT_SLEEPING / 4, 0);
   }
 
@@ -153,6 +170,15 @@ export class IoLoop {
         return this.#device(request.slot).findings(request.clear);
       case 'configure':
         return this.#device(request.slot).configure(request.change);
+      case 'ring-fds':
+        this.#setRingFds(request);
+        return null;
+      case 'watch-fd':
+        this.#doors?.watch(request.fd, request.write);
+        return null;
+      case 'unwatch-fd':
+        this.#doors?.unwatch(request.fd);
+        return null;
       case 'quiesce':
         this.#quiesced = true;
         return null;
@@ -166,6 +192,11 @@ export class IoLoop {
         this.#quit = true;
         return null;
     }
+  }
+
+  #setRingFds({ slot, queue, kick, call }: RingFds): void {
+    if (kick !== undefined) this.#doors?.setKick(slot, queue, kick);
+    if (call !== undefined) this.#device(slot).setCall(queue, call);
   }
 
   #attach(slot: number, interrupt: InterruptSpec, backend: { type: string; options: unknown }): null {
@@ -196,4 +227,9 @@ export class IoLoop {
   #send(message: IoThreadMessage): void {
     this.#options.port.postMessage(message);
   }
+}
+
+/** Milliseconds as poll(2) takes them: whole, not too early, -1 for ever. */
+function pollTimeout(milliseconds: number): number {
+  return milliseconds === Infinity ? -1 : Math.min(Math.ceil(milliseconds), 2 ** 31 - 1);
 }

@@ -14,7 +14,13 @@ import type { BackendInit } from '../virtio/device.ts';
 import type { RuleCount } from '../virtio/lint/findings.ts';
 import type { RunningQueueConfig } from '../virtio/queue/running-queue.ts';
 import type { InterruptSpec } from '../virtio/transport/interrupt.ts';
-import type { DeactivateReply, IoThreadData, IoThreadMessage, IoThreadRequest } from './iothread-messages.ts';
+import type {
+  DeactivateReply,
+  IoThreadData,
+  IoThreadMessage,
+  IoThreadRequest,
+  PollingWorkerData,
+} from './iothread-messages.ts';
 import { DEFAULT_TUNING } from './adaptive-poll.ts';
 import type { IoThreadTuning } from './adaptive-poll.ts';
 import {
@@ -33,13 +39,25 @@ export interface IoThreadOptions {
   guest: GuestMemoryHandle;
   /** 0..MAX_IOTHREADS-1, unique in the machine. */
   index: number;
-  /** The engine's compiled module. */
-  engine: WebAssembly.Module;
+  /** The engine's compiled module, or the descriptors that the worker sleeps on instead of the wait word. */
+  engine: WebAssembly.Module | PollingOptions;
   host: HostSpec;
   /** The worker's entry point; by default core/worker/iothread.ts. */
   entry?: URL;
   /** The worker has ended though nobody asked it to. Its devices do nothing more; their disks are intact. */
   onCrash(error: RingsideError): void;
+}
+
+/** For queues whose drivers are in other processes. */
+export interface PollingOptions {
+  /** An eventfd, the caller's. */
+  readonly wakeFd: number;
+  /** Rings it. */
+  wake(): void;
+  /** A descriptor that was watched is ready, or broken; it is not watched any more. */
+  onReady(fd: number): void;
+  /** A queue's kick descriptor is of no use. */
+  onKickLost(slot: number, queue: number, why: string): void;
 }
 
 const TUNING_WORDS: Readonly<Record<keyof IoThreadTuning, number>> = {
@@ -60,6 +78,7 @@ export class IoThreadHandle implements QueueServer {
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #polling: PollingOptions | null;
   readonly #listeners = new Map<number, QueueServerListener>();
   readonly #pending = new Map<number, Pending>();
   readonly #exited: Promise<unknown>;
@@ -79,8 +98,15 @@ export class IoThreadHandle implements QueueServer {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     this.#port.on('message', (message: IoThreadMessage) => this.#receive(message));
-    const workerData: IoThreadData = { guest, index, port: port2, engine, host };
-    this.#worker = new Worker(entry ?? new URL('./iothread.ts', import.meta.url), {
+    this.#polling = 'wakeFd' in engine ? engine : null;
+    const workerData: IoThreadData | PollingWorkerData =
+      'wakeFd' in engine
+        ? { guest, index, port: port2, wakeFd: engine.wakeFd, host }
+        : { guest, index, port: port2, engine, host };
+    const usual = this.#polling
+      ? new URL('./polling-worker.ts', import.meta.url)
+      : new URL('./iothread.ts', import.meta.url);
+    this.#worker = new Worker(entry ?? usual, {
       name: `iothread${index}`,
       workerData,
       transferList: [port2],
@@ -184,7 +210,23 @@ export class IoThreadHandle implements QueueServer {
 
   wake(): void {
     Atomics.add(this.#words, IOT_WAKE / 4, 1);
-    if (Atomics.load(this.#words, IOT_SLEEPING / 4) !== 0) Atomics.notify(this.#words, IOT_WAKE / 4);
+    if (Atomics.load(this.#words, IOT_SLEEPING / 4) === 0) return;
+    if (this.#polling) this.#polling.wake();
+    else Atomics.notify(this.#words, IOT_WAKE / 4);
+  }
+
+  /** Which eventfds stand for a queue's notifications and interrupts; null: none, left out: as before. */
+  async setRingFds(slot: number, queue: number, fds: { kick?: number | null; call?: number | null }): Promise<void> {
+    await this.#request({ op: 'ring-fds', slot, queue, ...fds });
+  }
+
+  /** Tells once, by onReady, when a descriptor can be read, or with `write` when it can be written too. */
+  async watchFd(fd: number, write = false): Promise<void> {
+    await this.#request({ op: 'watch-fd', fd, write });
+  }
+
+  async unwatchFd(fd: number): Promise<void> {
+    await this.#request({ op: 'unwatch-fd', fd });
   }
 
   /** Ends the worker; requests that it is serving are finished. May be called twice, and after a crash. */
@@ -222,6 +264,12 @@ export class IoThreadHandle implements QueueServer {
         break;
       case 'event':
         this.#listeners.get(message.slot)?.event(message.event);
+        break;
+      case 'ready':
+        this.#polling?.onReady(message.fd);
+        break;
+      case 'kick-lost':
+        this.#polling?.onKickLost(message.slot, message.queue, message.why);
         break;
     }
   }

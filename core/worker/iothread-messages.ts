@@ -24,6 +24,16 @@ export interface IoThreadData {
   readonly host: HostSpec;
 }
 
+/** workerData of an I/O worker that sleeps on descriptors, for drivers in other processes. */
+export interface PollingWorkerData {
+  readonly guest: GuestMemoryHandle;
+  readonly index: number;
+  readonly port: MessagePort;
+  /** An eventfd: whoever wakes the worker rings it. */
+  readonly wakeFd: number;
+  readonly host: HostSpec;
+}
+
 /** Each is answered by a reply with the same `seq`. */
 export type IoThreadRequest =
   /** A device is plugged in: makes its back end. */
@@ -40,6 +50,11 @@ export type IoThreadRequest =
   | { op: 'capture'; slot: number; queue: QueueId; options: CaptureOptions | null | undefined }
   | { op: 'findings'; slot: number; clear: boolean }
   | { op: 'configure'; slot: number; change: unknown }
+  /** Which eventfds stand for a queue's notifications and interrupts; null: none, left out: as before. */
+  | { op: 'ring-fds'; slot: number; queue: number; kick?: number | null; call?: number | null }
+  /** Tell once ('ready') when a descriptor can be read, or written. */
+  | { op: 'watch-fd'; fd: number; write: boolean }
+  | { op: 'unwatch-fd'; fd: number }
   /** Nothing of guest RAM is touched from the reply on, until 'resume'. */
   | { op: 'quiesce' }
   | { op: 'resume' }
@@ -55,4 +70,8 @@ export type IoThreadMessage =
   | { type: 'refusal'; seq: number; kind: string; message: string }
   /** A driver broke a rule: the worker has stopped all queues of the device. */
   | { type: 'fault'; slot: number; queue: number; fault: QueueFaultKind; detail: string }
-  | { type: 'event'; slot: number; event: BackendEvent };
+  | { type: 'event'; slot: number; event: BackendEvent }
+  /** A descriptor that was watched is ready, or broken. */
+  | { type: 'ready'; fd: number }
+  /** A queue's kick descriptor is of no use; one line says why. */
+  | { type: 'kick-lost'; slot: number; queue: number; why: string };

@@ -25,6 +25,10 @@ const COMMANDS: Record<string, Command> = {
     help: 'serve the workstation to a browser ("ringside serve --help")',
     run: async (args) => (await import('./serve.ts')).serveCommand(args),
   },
+  export: {
+    help: 'serve a device to a virtual machine of another program ("ringside export --help")',
+    run: async (args) => (await import('./export.ts')).exportCommand(args),
+  },
   version: {
     help: 'print the version',
     run: () => Promise.resolve(print(`ringside ${ringsideVersion()}`)),

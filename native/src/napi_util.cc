@@ -19,7 +19,8 @@ struct ErrnoName {
 
 // Those that the system calls used here can give. glibc has strerrorname_np only from 2.32 on, musl not at all.
 constexpr ErrnoName kErrnoNames[] = {
-    {EACCES, "EACCES"}, {EAGAIN, "EAGAIN"},   {EBADF, "EBADF"},     {EBUSY, "EBUSY"},     {EDEADLK, "EDEADLK"},
+    {EACCES, "EACCES"}, {EADDRINUSE, "EADDRINUSE"}, {ECONNREFUSED, "ECONNREFUSED"}, {ECONNRESET, "ECONNRESET"},
+    {ENOENT, "ENOENT"}, {EPIPE, "EPIPE"},     {ENOTSOCK, "ENOTSOCK"}, {ENOTCONN, "ENOTCONN"}, {EAGAIN, "EAGAIN"},   {EBADF, "EBADF"},     {EBUSY, "EBUSY"},     {EDEADLK, "EDEADLK"},
     {EDQUOT, "EDQUOT"}, {EFAULT, "EFAULT"},   {EFBIG, "EFBIG"},     {EINTR, "EINTR"},     {EINVAL, "EINVAL"},
     {EIO, "EIO"},       {EMFILE, "EMFILE"},   {ENFILE, "ENFILE"},   {ENODEV, "ENODEV"},   {ENOLCK, "ENOLCK"},
     {ENOMEM, "ENOMEM"}, {ENOSPC, "ENOSPC"},   {ENOSYS, "ENOSYS"},   {ENOTTY, "ENOTTY"},   {ENXIO, "ENXIO"},

@@ -59,5 +59,7 @@ bool DefineFile(napi_env env, napi_value exports);
 bool DefineEvent(napi_env env, napi_value exports);
 bool DefineFolder(napi_env env, napi_value exports);
 bool DefinePty(napi_env env, napi_value exports);
+bool DefineSocket(napi_env env, napi_value exports);
+bool DefineGuarded(napi_env env, napi_value exports);
 
 }  // namespace ringside

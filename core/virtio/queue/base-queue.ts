@@ -2,6 +2,7 @@
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { DescriptorChain } from './descriptor-chain.ts';
 import type { HookedQueue, QueueHook } from './queue-hook.ts';
+import type { InflightLog } from './inflight-log.ts';
 import { QueueStats } from './queue-stats.ts';
 import type { HeldChain, QueuePosition, RunningQueue, RunningQueueConfig } from './running-queue.ts';
 
@@ -39,6 +40,8 @@ export abstract class BaseQueue implements RunningQueue, HookedQueue {
   #unpublished = 0;
   /** Somebody watches. */
   protected hook: QueueHook | null = null;
+  /** Where note is kept of what the device has, for the next process. */
+  protected inflight: InflightLog | null = null;
 
   constructor({ memory, slot, config, interrupt }: QueueOptions) {
     this.index = config.index;
@@ -108,6 +111,7 @@ export abstract class BaseQueue implements RunningQueue, HookedQueue {
   protected taken(chain: DescriptorChain): DescriptorChain {
     chain.live = true;
     this.#inFlight++;
+    if (this.inflight !== null) this.inflight.taken(chain.head);
     if (this.#order) {
       chain.written = -1;
       this.#order.push(chain);
@@ -120,6 +124,7 @@ export abstract class BaseQueue implements RunningQueue, HookedQueue {
     this.#order?.pop();
     this.#inFlight--;
     chain.live = false;
+    this.inflight?.returned(chain.head);
     this.rewind(chain);
     this.#spare.push(chain);
     this.stats.returned(this.availPosition, this.#inFlight);
@@ -138,6 +143,7 @@ export abstract class BaseQueue implements RunningQueue, HookedQueue {
     }
     chain.live = false;
     this.putUsed(chain.head, written, chain.slots, 1);
+    if (this.inflight !== null) this.inflight.using(chain.head);
     this.#unpublished++;
     this.#spare.push(chain);
   }
@@ -148,6 +154,7 @@ export abstract class BaseQueue implements RunningQueue, HookedQueue {
     if (count === 0) return;
     this.#unpublished = 0;
     const wanted = this.publish(count);
+    if (this.inflight !== null) this.inflight.published(this.usedPosition);
     this.stats.used(count, this.usedPosition, this.#inFlight);
     if (this.hook === null ? wanted : this.hook.published(count, wanted)) {
       this.stats.interrupted();
@@ -176,6 +183,7 @@ export abstract class BaseQueue implements RunningQueue, HookedQueue {
         this.#unpublished += buffers;
         slots = buffers = 0;
       }
+      this.inflight?.using(head);
       chain.live = false;
       this.#spare.push(chain);
     }

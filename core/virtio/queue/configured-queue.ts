@@ -22,6 +22,7 @@ import {
   usedRingBytes,
 } from '../spec/split-ring.ts';
 import type { QueueAreas } from '../spec/split-ring.ts';
+import type { InflightSpec } from './inflight-log.ts';
 import { startPosition } from './running-queue.ts';
 import type { QueuePosition, RunningQueueConfig } from './running-queue.ts';
 
@@ -75,6 +76,8 @@ export class ConfiguredQueue {
   running = false;
   /** Where it goes on when it is next activated; null: it begins. */
   position: QueuePosition | null = null;
+  /** Where a split queue keeps note of what the device has, for the next process (vhost-user); null: nowhere. */
+  inflight: InflightSpec | null = null;
 
   /** @param initialSize entries that a modern driver's queue has before it says how many; null for maxSize */
   constructor(index: number, { name, maxSize }: QueueSpec, legacy: boolean, initialSize: number | null = 0) {
@@ -167,6 +170,7 @@ export class ConfiguredQueue {
       inOrder: hasFeature(features, VIRTIO_F_IN_ORDER),
       notifyOnEmpty: hasFeature(features, VIRTIO_F_NOTIFY_ON_EMPTY),
       position: this.position ?? startPosition(packed),
+      inflight: this.inflight,
       doorbell,
     };
   }

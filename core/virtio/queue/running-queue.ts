@@ -5,6 +5,7 @@
 import { PACKED_START } from '../spec/packed-ring.ts';
 import type { QueueAreas } from '../spec/split-ring.ts';
 import type { DescriptorChain } from './descriptor-chain.ts';
+import type { InflightSpec } from './inflight-log.ts';
 import type { HookedQueue, QueueHook } from './queue-hook.ts';
 import type { BufferRange } from './segments.ts';
 
@@ -49,6 +50,8 @@ export interface RunningQueueConfig extends QueueAreas {
   /** VIRTIO_F_NOTIFY_ON_EMPTY: legacy only. */
   notifyOnEmpty: boolean;
   position: QueuePosition;
+  /** Where a split queue keeps note of what the device has, for the next process; null: nowhere. */
+  inflight?: InflightSpec | null;
   /** The doorbell word when the queue was handed over: what is rung from then on counts as a notification. */
   doorbell: number;
 }

@@ -2,7 +2,6 @@
  * The buffers of one descriptor chain in one direction, validated. Offsets count through all of them as if they were one
  * buffer: the message framing is the driver's affair (virtio 1.3, section 2.7.4).
  */
-import { RAM_BASE } from '../../memory/guest-memory.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { RAM_OFFSET } from '../../worker/layout.ts';
 
@@ -19,8 +18,10 @@ export interface BufferRange {
 
 export class Segments {
   readonly #buffer: SharedArrayBuffer;
+  /** Guest physical address less linear address. */
+  readonly #toGuest: number;
   readonly #bytes: Uint8Array<SharedArrayBuffer>;
-  /** Byte offsets into linear memory; each below 2^32. */
+  /** Byte offsets into linear memory. */
   #starts = new Float64Array(INITIAL_CAPACITY);
   #lengths = new Float64Array(INITIAL_CAPACITY);
   #count = 0;
@@ -29,6 +30,7 @@ export class Segments {
   constructor(memory: GuestMemory) {
     this.#buffer = memory.memory.buffer as SharedArrayBuffer;
     this.#bytes = new Uint8Array(this.#buffer);
+    this.#toGuest = memory.base - RAM_OFFSET;
   }
 
   get count(): number {
@@ -67,7 +69,7 @@ export class Segments {
   /** Where they are in guest RAM. */
   ranges(): BufferRange[] {
     return Array.from({ length: this.#count }, (_, i) => ({
-      address: this.#starts[i] - RAM_OFFSET + RAM_BASE,
+      address: this.#starts[i] + this.#toGuest,
       length: this.#lengths[i],
     }));
   }

@@ -8,6 +8,7 @@ import {
 import { BaseQueue } from './base-queue.ts';
 import type { QueueOptions } from './base-queue.ts';
 import type { DescriptorChain } from './descriptor-chain.ts';
+import { InflightLog } from './inflight-log.ts';
 import { QueueFault } from './queue-fault.ts';
 import type { QueuePosition } from './running-queue.ts';
 import { SplitChainParser } from './split-chain.ts';
@@ -16,6 +17,8 @@ import { SplitChainParser } from './split-chain.ts';
 const FLAGS = 0;
 const IDX = 1;
 const RING = 2;
+/** DescriptorChain.position of what is taken again. */
+const AGAIN = -1;
 
 export class SplitQueue extends BaseQueue {
   readonly #mask: number;
@@ -32,6 +35,8 @@ export class SplitQueue extends BaseQueue {
   #availSeen: number;
   /** Used index, with what the driver cannot see yet. */
   #usedIdx: number;
+  /** What an earlier process had taken and not used: taken again first. Empty: there is none (left). */
+  #again: number[] = [];
 
   constructor(options: QueueOptions) {
     super(options);
@@ -48,8 +53,14 @@ export class SplitQueue extends BaseQueue {
     this.#usedWords = new Uint32Array(buffer, device, 1 + 2 * size);
     this.#parser = new SplitChainParser({ memory, descriptorArea, size, indirect });
     this.#availIdx = position.availIdx;
-    this.#availSeen = this.#availIdx;
     this.#usedIdx = position.usedIdx;
+    if (config.inflight) {
+      this.inflight = new InflightLog(config.inflight, size);
+      this.#usedIdx = Atomics.load(this.#used, IDX);
+      this.#again = this.inflight.recover(this.#usedIdx);
+      this.#availIdx = (this.#usedIdx + this.#again.length) & 0xffff;
+    }
+    this.#availSeen = this.#availIdx;
     this.stats.started(this.#availIdx, this.#usedIdx);
   }
 
@@ -66,6 +77,7 @@ export class SplitQueue extends BaseQueue {
   }
 
   take(): DescriptorChain | null {
+    if (this.#again.length > 0) return this.#takeAgain(this.#again.shift()!);
     if (this.#availIdx === this.#availSeen && !this.#refresh()) return null;
     if (this.outstanding === this.size) {
       throw new QueueFault('too-many-in-flight', `more than ${this.size} buffers made available at once`);
@@ -81,12 +93,24 @@ export class SplitQueue extends BaseQueue {
     return this.taken(chain);
   }
 
+  #takeAgain(head: number): DescriptorChain {
+    const chain = this.spareChain();
+    this.#parser.parse(chain, head);
+    chain.position = AGAIN;
+    return this.taken(chain);
+  }
+
   protected rewind(chain: DescriptorChain): void {
-    this.#availIdx = chain.position;
+    if (chain.position === AGAIN) this.#again.unshift(chain.head);
+    else this.#availIdx = chain.position;
   }
 
   protected ringIsEmpty(): boolean {
-    return this.#availIdx === this.#availSeen && Atomics.load(this.#avail, IDX) === this.#availIdx;
+    return (
+      this.#again.length === 0 &&
+      this.#availIdx === this.#availSeen &&
+      Atomics.load(this.#avail, IDX) === this.#availIdx
+    );
   }
 
   /** Reads the available index again; whether it has moved. */

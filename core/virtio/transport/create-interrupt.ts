@@ -1,3 +1,5 @@
+import type { HostEvents } from '../../host/host.ts';
+import { CallInterrupt } from './call-interrupt.ts';
 import type { Interrupt, InterruptSink, InterruptSpec } from './interrupt.ts';
 import { InterruptLine } from './interrupt.ts';
 import { PciInterrupt } from './pci-interrupt.ts';
@@ -8,6 +10,8 @@ export function createInterrupt(
   slot: number,
   { kind, irq }: InterruptSpec,
   sink: InterruptSink,
+  host: HostEvents,
 ): Interrupt {
+  if (kind === 'call') return new CallInterrupt(host);
   return kind === 'pci' ? new PciInterrupt(memory, slot, irq, sink) : new InterruptLine(memory, slot, irq, sink);
 }

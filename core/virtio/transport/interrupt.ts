@@ -21,9 +21,12 @@ export type InterruptSink = IrqSink & MsiSink;
 
 /** What an I/O worker makes a device's Interrupt of; survives structured clone. */
 export interface InterruptSpec {
-  /** line: high while InterruptStatus is not 0. pci: MSI-X vectors, or else INTx. */
-  readonly kind: 'line' | 'pci';
-  /** The input of the interrupt controller. */
+  /**
+   * line: high while InterruptStatus is not 0. pci: MSI-X vectors, or else INTx. call: eventfds, for a driver in another
+   * process.
+   */
+  readonly kind: 'line' | 'pci' | 'call';
+  /** The input of the interrupt controller; 0 for calls. */
   readonly irq: number;
 }
 

@@ -328,6 +328,12 @@ export abstract class VirtioTransport implements DeviceHost {
     if (queue.running) return this.hold(this.#queues.deactivate([queue]).then(() => queue.restart()));
   }
 
+  /** Takes a queue from the server; it keeps its place, and goes on when it is enabled again. */
+  protected async stopQueue(queue: ConfiguredQueue): Promise<void> {
+    queue.enabled = false;
+    if (queue.running) await this.#queues.deactivate([queue]);
+  }
+
   /** Section 2.6.1. */
   protected resetQueue(value: number): void | Promise<void> {
     const queue = this.queue;
