@@ -7,6 +7,7 @@ import type { ExportBackend, ExportOptions } from '../../core/vhost-user/export/
 import { machineTypes } from '../../core/machine/types.ts';
 import { nativeHostSpec } from '../../native/index.ts';
 import { say } from './messages.ts';
+import { parseDrive } from './options/devices.ts';
 import { parseBackend, parseDevice } from './options/qdev.ts';
 import { type KeyTable, type Values, badOption, choice, count, isHelp, text } from './options/syntax.ts';
 
@@ -14,10 +15,8 @@ const COMMON = {
   socket: text('PATH', 'the unix socket that the virtual machine connects to'),
   'second-client': choice(['wait', 'refuse'], 'what a client gets while another is served; default wait'),
   'poll-max-ns': count('NS', 0, 999_999_999, 'look for requests so long before sleeping; default 0'),
-  object: text(
-    'TYPE,id=ID[,...]',
-    'an object that the device uses, as with "ringside run"; may be given more than once',
-  ),
+  drive: text('file=FILE,id=ID[,...]', 'an image that the device uses, as with "ringside run"'),
+  object: text('TYPE,id=ID[,...]', 'an object that it uses; both may be given more than once'),
 } satisfies KeyTable;
 
 const BLK = {
@@ -100,16 +99,16 @@ export function parseExportArguments(
   if (!shorthand && what.startsWith('-'))
     throw badOption(what, 'what is to be exported comes first: blk, rng, or a type');
   const keys: KeyTable = { ...COMMON, ...shorthand?.keys };
-  const objects: string[] = [];
-  const values = readValues(keys, rest, objects);
+  const lists = { object: [], drive: [] };
+  const values = readValues(keys, rest, lists);
   const { socket, 'second-client': second = 'wait', 'poll-max-ns': pollMaxNs = 0, ...own } = values as Common;
   if (socket === undefined) throw badOption('--socket', 'where is it to be served? Give --socket PATH');
   const made = shorthand ? shorthand.make(own) : deviceOf(what);
-  const backends = [...objects.map(objectOf), ...made.backends];
+  const backends = [...lists.object.map(objectOf), ...lists.drive.map(driveOf), ...made.backends];
   return { socket, second, pollMaxNs, devices: made.devices, backends };
 }
 
-function readValues(keys: KeyTable, args: readonly string[], objects: string[]): Record<string, unknown> {
+function readValues(keys: KeyTable, args: readonly string[], lists: Record<string, string[]>): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   const rest = [...args];
   for (let argument = rest.shift(); argument !== undefined; argument = rest.shift()) {
@@ -123,7 +122,7 @@ function readValues(keys: KeyTable, args: readonly string[], objects: string[]):
     if (value === undefined) throw badOption(`--${name}`, `it needs a value: --${name} ${key.shape}`);
     try {
       const parsed = key.parse(value);
-      if (name === 'object') objects.push(parsed as string);
+      if (Object.hasOwn(lists, name)) lists[name].push(parsed as string);
       else values[name] = parsed;
     } catch (error) {
       throw badOption(`--${name}`, errorLine(error));
@@ -135,6 +134,12 @@ function readValues(keys: KeyTable, args: readonly string[], objects: string[]):
 function objectOf(value: string): ExportBackend {
   const { type, id, ...properties } = parseBackend('-object', value);
   return { kind: 'object', type, id, properties };
+}
+
+function driveOf(value: string): ExportBackend {
+  const { id, if: _if, ...properties } = parseDrive(value);
+  if (id === undefined) throw badOption('--drive', 'it needs a name: id=ID');
+  return { kind: 'drive', type: 'drive', id, properties: given(properties) };
 }
 
 function deviceOf(value: string): Wanted {

@@ -59,17 +59,19 @@ export class VhostUserTransport extends VirtioTransport {
    * @throws VhostUserError 'protocol'
    */
   async negotiate(features: bigint): Promise<void> {
-    const wanted = features & ~VHOST_BITS;
+    const unknown = features & ~(this.features | VHOST_BITS);
+    if (unknown !== 0n) {
+      throw new VhostUserError('protocol', `bits 0x${unknown.toString(16)} were not offered`);
+    }
+    // Bits that only legacy drivers know are offered to all: who asks depends on what is accepted.
+    const legacy = !hasFeature(features, VIRTIO_F_VERSION_1);
+    const wanted = features & this.offeredTo(legacy);
     if ((this.status & STATUS_DRIVER_OK) !== 0 && wanted === this.driverFeatures) return;
     if (this.queues.some(({ running }) => running)) {
-      throw new VhostUserError('protocol', 'SET_FEATURES with other features while rings run');
+      throw new VhostUserError('protocol', 'other features while rings run');
     }
     await this.reset();
-    this.#legacy = !hasFeature(wanted, VIRTIO_F_VERSION_1);
-    const unknown = wanted & ~this.offered;
-    if (unknown !== 0n) {
-      throw new VhostUserError('protocol', `SET_FEATURES with bits 0x${unknown.toString(16)}, which were not offered`);
-    }
+    this.#legacy = legacy;
     const acknowledged = STATUS_ACKNOWLEDGE | STATUS_DRIVER;
     await this.writeStatus(acknowledged);
     if (this.#legacy) {

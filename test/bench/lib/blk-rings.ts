@@ -35,6 +35,8 @@ export interface BenchRing {
   publish(): boolean;
   /** The request that the device has used next, -1 when there is none. */
   take(): number;
+  /** Asks to be notified of the next used request. @returns whether there is none yet */
+  arm(): boolean;
 }
 
 interface RingOptions {
@@ -99,6 +101,11 @@ export class SplitBenchRing implements BenchRing {
     const head = this.#usedWords[VIRTQ_USED_RING / 4 + 2 * (this.#usedIdx & (this.#size - 1))];
     this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
     return head / REQUEST_DESCRIPTORS;
+  }
+
+  arm(): boolean {
+    Atomics.store(this.#avail, usedEventOffset(this.#size) / 2, this.#usedIdx);
+    return Atomics.load(this.#used, VIRTQ_USED_IDX / 2) === this.#usedIdx;
   }
 }
 
@@ -175,5 +182,14 @@ export class PackedBenchRing implements BenchRing {
     if (state !== (this.#used & packed.PACKED_WRAP ? both : 0)) return -1;
     this.#used = packed.advance(this.#used, REQUEST_DESCRIPTORS, this.#size);
     return last & 0xffff;
+  }
+
+  arm(): boolean {
+    // The position is that of the next used descriptor; its wrap counter is in bit 15.
+    Atomics.store(this.#driverEvent, 0, this.#used | (packed.RING_EVENT_FLAGS_DESC << 16));
+    const word = WORDS * (this.#used & packed.PACKED_OFFSET_MASK) + ID_AND_FLAGS;
+    const state = (Atomics.load(this.#ring, word) >>> 16) & (packed.PVIRTQ_DESC_F_AVAIL | packed.PVIRTQ_DESC_F_USED);
+    const both = packed.PVIRTQ_DESC_F_AVAIL | packed.PVIRTQ_DESC_F_USED;
+    return state !== (this.#used & packed.PACKED_WRAP ? both : 0);
   }
 }
