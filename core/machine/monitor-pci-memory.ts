@@ -11,7 +11,7 @@ import {
   PCI_NOTIFY_OFFSET,
   PCI_STRUCTURE_SIZE,
 } from '../virtio/transport/pci-layout.ts';
-import { bridgeInfo } from './monitor-pci.ts';
+import { bridgeInfo, functionName } from './monitor-pci.ts';
 import type { ShownBus, ShownFunction } from './monitor-pci.ts';
 import { ownerOf, region, WHOLE } from './monitor-region.ts';
 import {
@@ -54,7 +54,7 @@ export function pciMemory(tree: ObjectTree, system: MemoryRegion): PciMemory {
   const { root } = host.instance as { root: ShownBus };
   const owner = ownerOf(host);
   const devices = new Map(
-    [...tree.root.walk()].filter(({ type }) => type.isA('pci-device')).map((one) => [one.id ?? one.name, one]),
+    [...tree.root.walk()].filter(({ type }) => type.isA('pci-device')).map((one) => [functionName(one), one]),
   );
   const bars = busRegions(root, devices);
   const within = (space: 'io' | 'mem'): MemoryRegion[] =>

@@ -1,6 +1,7 @@
 /** PCI buses as the monitor shows them: read from configuration space, where the guest has set things up. */
 import type { PciBridgeInfo, PciBusInfo, PciDeviceInfo, PciRegionInfo } from '../monitor/target.ts';
 import { pciClass } from '../monitor/commands/pci.ts';
+import { HOST_BRIDGE_NAME } from '../pci/host.ts';
 import * as pci from '../pci/spec.ts';
 import type { QomObject } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
@@ -30,6 +31,8 @@ export interface ShownBus {
 
 /** The type of the object whose instance is the host bridge. */
 const HOST_BRIDGE = 'gpex-pcihost';
+/** That of its function of the root bus. */
+const HOST_BRIDGE_FUNCTION = 'gpex-root';
 const UNMAPPED = 2n ** 64n - 1n;
 /** Granularity of a bridge's windows (PCI-to-PCI Bridge 1.2, 3.2.5). */
 const IO_WINDOW = 0x1000n;
@@ -40,12 +43,21 @@ const MEMORY_BITS = 0xfff0;
 
 /** null: the machine has no PCI. */
 export function pciBusInfos(tree: Pick<ObjectTree, 'root'>): PciBusInfo[] | null {
+  const root = rootBus(tree);
+  return root === null ? null : [{ bus: 0, devices: pciDevices(root, 0) }];
+}
+
+function rootBus(tree: Pick<ObjectTree, 'root'>): ShownBus | null {
   for (const object of tree.root.walk()) {
-    if (object.type.name !== HOST_BRIDGE || object.instance === null) continue;
-    const { root } = object.instance as { root: ShownBus };
-    return [{ bus: 0, devices: pciDevices(root, 0) }];
+    if (object.type.name === HOST_BRIDGE && object.instance !== null)
+      return (object.instance as { root: ShownBus }).root;
   }
   return null;
+}
+
+/** What a device's function is called in messages. */
+export function functionName(device: QomObject): string {
+  return device.type.name === HOST_BRIDGE_FUNCTION ? HOST_BRIDGE_NAME : (device.id ?? device.name);
 }
 
 /** What "info qtree" says of a device that is a PCI function (QEMU: pcibus_dev_print()); nothing of others. */
@@ -53,11 +65,21 @@ export function pciLines(device: QomObject): string[] {
   if (!device.type.isA('pci-device') || !device.realized) return [];
   let root = device;
   while (root.parent) root = root.parent;
-  const name = device.id ?? device.name;
+  const name = functionName(device);
+  const info = describe(root, name);
+  return info === null ? [] : functionLines(info);
+}
+
+/** A function by the name that it has for messages. */
+function describe(root: QomObject, name: string): PciDeviceInfo | null {
   const all = (devices: readonly PciDeviceInfo[]): PciDeviceInfo[] =>
     devices.flatMap((one) => [one, ...all(one.bridge?.devices ?? [])]);
-  const info = all(pciBusInfos({ root })?.[0].devices ?? []).find(({ qdevId }) => qdevId === name);
-  if (!info) return [];
+  const bus = rootBus({ root });
+  if (bus === null) return null;
+  return all(pciDevices(bus, 0, (one) => one.name)).find(({ qdevId }) => qdevId === name) ?? null;
+}
+
+function functionLines(info: PciDeviceInfo): string[] {
   const hex = (value: number | bigint, digits: number): string => value.toString(16).padStart(digits, '0');
   const address = `${hex(info.bus, 2)}:${hex(info.slot, 2)}.${info.function}`;
   const ids = `${hex(info.vendor, 4)}:${hex(info.device, 4)}`;
@@ -72,7 +94,10 @@ export function pciLines(device: QomObject): string[] {
   ];
 }
 
-export function pciDevices(bus: ShownBus, number: number): PciDeviceInfo[] {
+/** The user's id. What has none is called otherwise for messages: "the host bridge", "device[0]". */
+const userId = ({ name }: ShownFunction): string => (/[\s[]/.test(name) ? '' : name);
+
+export function pciDevices(bus: ShownBus, number: number, nameOf = userId): PciDeviceInfo[] {
   return bus.functions.map((one) => {
     const read = (offset: number, size: number): number => one.config.read(offset, size);
     const isBridge =
@@ -88,10 +113,9 @@ export function pciDevices(bus: ShownBus, number: number): PciDeviceInfo[] {
       subsystem: isBridge ? null : read(pci.PCI_SUBSYSTEM_ID, 2),
       irq: one.pin === 0 ? null : read(pci.PCI_INTERRUPT_LINE, 1),
       irqPin: one.pin,
-      // The board's own functions have names for messages, which are no ids.
-      qdevId: /\s/.test(one.name) ? '' : one.name,
+      qdevId: nameOf(one),
       regions: one.bars.toSorted((a, b) => a.index - b.index).map(region),
-      bridge: one.bridge === null ? null : bridgeInfo(one, one.bridge.bus),
+      bridge: one.bridge === null ? null : bridgeInfo(one, one.bridge.bus, nameOf),
     };
   });
 }
@@ -107,7 +131,7 @@ function region({ index, kind, size, prefetch, address }: ShownFunction['bars'][
   };
 }
 
-export function bridgeInfo({ config }: ShownFunction, behind: ShownBus): PciBridgeInfo {
+export function bridgeInfo({ config }: ShownFunction, behind: ShownBus, nameOf = userId): PciBridgeInfo {
   const read = (offset: number, size: number): bigint => BigInt(config.read(offset, size));
   const secondary = config.read(pci.PCI_SECONDARY_BUS, 1);
   const io = (low: number, high: number): bigint => ((read(low, 1) & BigInt(IO_BITS)) << 8n) | (read(high, 2) << 16n);
@@ -125,6 +149,6 @@ export function bridgeInfo({ config }: ShownFunction, behind: ShownBus): PciBrid
       base: memory(pci.PCI_PREF_MEMORY_BASE) | (read(pci.PCI_PREF_BASE_UPPER32, 4) << 32n),
       limit: memory(pci.PCI_PREF_MEMORY_LIMIT) | (read(pci.PCI_PREF_LIMIT_UPPER32, 4) << 32n) | (MEMORY_WINDOW - 1n),
     },
-    devices: pciDevices(behind, secondary),
+    devices: pciDevices(behind, secondary, nameOf),
   };
 }

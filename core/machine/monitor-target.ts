@@ -52,6 +52,8 @@ import { MROM_PHYS } from './virt-map.ts';
 export interface MonitoredMachine {
   readonly config: MachineConfig;
   readonly state: MachineState;
+  /** Whether other processes can have guest RAM. */
+  readonly memorySharing: { readonly available: boolean };
   readonly qom: ObjectTree;
   readonly chardevs: ReadonlyMap<string, { sendBreak?: () => void }>;
   snapshot(): MachineSnapshot;
@@ -295,7 +297,9 @@ export class MachineMonitorTarget implements MonitorTarget {
   }
 
   get memoryBackends(): MonitorTarget['memoryBackends'] {
-    return memoryBackendInfos(this.#machine.qom);
+    // QEMU makes one for the machine's RAM if the user has not.
+    const ram = { id: this.machine.ramId, size: this.ramSize, share: this.#machine.memorySharing.available };
+    return [...memoryBackendInfos(this.#machine.qom), ram];
   }
 
   get memoryDevices(): MonitorTarget['memoryDevices'] {

@@ -5,6 +5,7 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { QomObject } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
+import { VIRTIO_ID_CONSOLE } from '../virtio/spec/device-ids.ts';
 import { deviceSnapshot } from '../virtio/snapshot.ts';
 import { STATUS_DEVICE_NEEDS_RESET, STATUS_DRIVER_OK } from '../virtio/spec/status.ts';
 
@@ -12,10 +13,13 @@ import { STATUS_DEVICE_NEEDS_RESET, STATUS_DRIVER_OK } from '../virtio/spec/stat
 export function virtioInfos(tree: ObjectTree, memory: GuestMemory): VirtioInfo[] {
   return [...tree.root.walk()]
     .filter((object) => object.type.isA('virtio-device'))
+    .sort((a, b) => b.order - a.order)
     .map((object) => virtioInfo(object, memory))
-    .filter((info) => info !== null)
-    .reverse();
+    .filter((info) => info !== null);
 }
+
+/** QEMU has a name for each device ID (virtio_id_to_name()), which for this one is not the specification's. */
+const QEMU_NAMES = new Map([[VIRTIO_ID_CONSOLE, 'virtio-serial']]);
 
 function virtioInfo(object: QomObject, memory: GuestMemory): VirtioInfo | null {
   const instance = virtioInstance(object);
@@ -25,7 +29,7 @@ function virtioInfo(object: QomObject, memory: GuestMemory): VirtioInfo | null {
   const { status, interruptStatus, queues } = deviceSnapshot(transport, memory);
   return {
     path: object.path,
-    name: device.type,
+    name: QEMU_NAMES.get(device.virtioId) ?? device.type,
     deviceId: device.virtioId,
     busName: object.buses[0]?.name ?? null,
     featureInfo: device.featureInfo,

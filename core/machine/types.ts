@@ -15,7 +15,7 @@ import { VIRTIO_DEVICE_TYPES } from '../virtio/device-types.ts';
 import { VIRTIO_BASE_TYPES, virtioTypes } from '../virtio/proxy.ts';
 import { RNG_SOURCE_TYPES } from '../virtio/rng/source.ts';
 import { IOTHREAD_TYPE } from '../worker/iothread-type.ts';
-import { BOARD_TYPES } from './board.ts';
+import { BOARD_TYPES } from './board-types.ts';
 
 /** What -object, -drive, -chardev, -netdev and -fsdev make. Those of -chardev are called chardev-TYPE, and so on. */
 const BACKEND_TYPES: readonly TypeInfo[] = [

@@ -26,3 +26,8 @@ export function parsePciAddress(text: string | null): PciAddress | null {
   }
   return { slot, function: Number(match?.[2] ?? 0) };
 }
+
+/** e.g. "06.0". */
+export function pciAddressText({ slot, function: fn }: PciAddress): string {
+  return `${slot.toString(16).padStart(2, '0')}.${fn}`;
+}

@@ -1,5 +1,6 @@
 /** A PCI bus: functions by slot and number, and how their INTx pins reach the host bridge. */
 import { RingsideError } from '../errors.ts';
+import { pciAddressText } from './address.ts';
 import type { PciAddress } from './address.ts';
 import { INTX_LINES } from './intx.ts';
 import type { PciFunction, PciFunctionHost } from './function.ts';
@@ -89,7 +90,7 @@ export class PciBus implements PciFunctionHost {
       throw new RingsideError('too-large', `No slot of ${this.name} is left for ${name}: ${message}.`);
     }
     const { slot, function: fn } = wanted;
-    const where = `${slot.toString(16).padStart(2, '0')}.${fn}`;
+    const where = pciAddressText(wanted);
     if (slot >= this.slots || fn >= FUNCTIONS || slot < 0 || fn < 0) {
       const last = (this.slots - 1).toString(16);
       throw new RingsideError(

@@ -19,6 +19,8 @@ import { PortNumbers } from './port-numbers.ts';
 import type { PciBridge, PciSpace } from './function.ts';
 import { PCI_DEVICE_ID_REDHAT_PCIE_HOST, PCI_VENDOR_ID_REDHAT } from './spec.ts';
 
+/** Of its function of the root bus, for messages. */
+export const HOST_BRIDGE_NAME = 'the host bridge';
 const CLASS_BRIDGE_HOST = 0x06_0000;
 const BUS_SIZE = 1 << 20;
 const FUNCTION_SIZE = 1 << 12;
@@ -56,7 +58,7 @@ export class PciHost {
       bridge: null,
       mappingChanged: () => this.mappingChanged(),
     });
-    const bridge = new PciFunction('the host bridge', {
+    const bridge = new PciFunction(HOST_BRIDGE_NAME, {
       vendor: PCI_VENDOR_ID_REDHAT,
       device: PCI_DEVICE_ID_REDHAT_PCIE_HOST,
       classCode: CLASS_BRIDGE_HOST,

@@ -3,7 +3,7 @@ import { RingsideError } from '../errors.ts';
 import { QomBus } from '../qom/object.ts';
 import type { HotplugHandler, PluggedDevice, QomObject, TypeInfo } from '../qom/object.ts';
 import type { PropertySpec } from '../qom/property.ts';
-import { parsePciAddress } from './address.ts';
+import { parsePciAddress, pciAddressText } from './address.ts';
 import type { PciPortBus } from './port-bus.ts';
 import { NOTHING_RESERVED, PcieRootPort } from './root-port.ts';
 
@@ -77,6 +77,7 @@ export const ROOT_PORT_TYPE: TypeInfo = {
     });
     handler.port = port;
     on.bus.add(port, devfn);
+    object.assign('addr', pciAddressText(port));
     object.onClose(() => {
       port.retire();
       on.bus.remove(port);

@@ -169,8 +169,13 @@ export interface PropertyInfo {
 
 type Closer = () => void | Promise<void>;
 
+/** Objects made so far. */
+let made = 0;
+
 export class QomObject {
   readonly type: QomType;
+  /** What was made later has more. */
+  readonly order = made++;
   /** As the user gave it; null for what has none. */
   readonly id: string | null;
   /** What realize has made: the device, the back end, the worker. */

@@ -2,6 +2,7 @@
  * What a virtio device is plugged into. A transport implements VirtioBus; one that is itself a device on a PCI bus is asked
  * for by VirtioPciBus.
  */
+import type { PciAddress } from '../pci/address.ts';
 import type { IoErrorEvent } from './backend/backend.ts';
 import type { QueueServer } from './backend/queue-server.ts';
 import type { VirtioDevice } from './device.ts';
@@ -39,7 +40,7 @@ export interface VirtioPciOptions {
   /** Name of the function, for messages: the device's id. */
   readonly id: string;
   /** Where the user wants it; null: the first free slot, function 0. */
-  readonly address: { readonly slot: number; readonly function: number } | null;
+  readonly address: PciAddress | null;
   readonly multifunction: boolean;
   /** Legacy I/O registers. With `modern` too it is a transitional device. */
   readonly legacy: boolean;
@@ -54,6 +55,12 @@ export interface VirtioPciOptions {
   readonly ioeventfd: boolean;
 }
 
+/** A device that is plugged in as a PCI function. */
+export interface VirtioFunctionPlug extends VirtioPlug {
+  /** Where it is on its bus. */
+  readonly function: PciAddress;
+}
+
 /** What virtio-X-pci needs of the implementation (QomBus.instance) of the PCI bus that it is on. */
 export interface VirtioPciBus {
   /** Of a PCI Express port, not the root bus: devices are modern only unless disable-legacy=off. */
@@ -63,5 +70,5 @@ export interface VirtioPciBus {
    *
    * @throws RingsideError; the bus is as before then
    */
-  plugVirtio(device: VirtioDevice, options: PlugOptions, pci: VirtioPciOptions): Promise<VirtioPlug>;
+  plugVirtio(device: VirtioDevice, options: PlugOptions, pci: VirtioPciOptions): Promise<VirtioFunctionPlug>;
 }

@@ -7,7 +7,7 @@ import { INTX_INPUT, INTX_LINE_INPUTS } from '../pci/intx.ts';
 import type { PciPortBus } from '../pci/port-bus.ts';
 import { RingsideError } from '../errors.ts';
 import { MAX_VIRTIO } from '../worker/layout.ts';
-import type { PlugOptions, VirtioPciBus, VirtioPciOptions, VirtioPlug } from './bus.ts';
+import type { PlugOptions, VirtioFunctionPlug, VirtioPciBus, VirtioPciOptions } from './bus.ts';
 import type { VirtioDevice } from './device.ts';
 import type { Trace } from '../trace/trace.ts';
 import type { InterruptSink } from './transport/interrupt.ts';
@@ -76,7 +76,7 @@ export class VirtioPciSlots {
 }
 
 /** A device that is plugged in. */
-export interface VirtioPciPlug extends VirtioPlug {
+export interface VirtioPciPlug extends VirtioFunctionPlug {
   readonly function: VirtioPciFunction;
 }
 

@@ -3,7 +3,7 @@
  * X-pci-transitional and X-pci-non-transitional, which are PCI functions with an X-device in them (QEMU: virtio-pci.c).
  */
 import { RingsideError } from '../errors.ts';
-import { parsePciAddress } from '../pci/address.ts';
+import { parsePciAddress, pciAddressText } from '../pci/address.ts';
 import type { Environment } from '../qom/environment.ts';
 import { QomBus } from '../qom/object.ts';
 import type { QomObject, TypeInfo } from '../qom/object.ts';
@@ -212,9 +212,11 @@ async function realizeFunction(type: VirtioDeviceType, object: QomObject, enviro
   const pci = pciOptions(type, object, pciBus);
   const implementation: VirtioBus = {
     interruptsByQueue: true,
-    plug(device, options) {
+    async plug(device, options) {
       const vectors = vectorsOf(type, object, device.queues.length);
-      return pciBus.plugVirtio(device, options, { ...pci, vectors });
+      const plug = await pciBus.plugVirtio(device, options, { ...pci, vectors });
+      object.assign('addr', pciAddressText(plug.function));
+      return plug;
     },
   };
   const backend = object.children.get(BACKEND)!;

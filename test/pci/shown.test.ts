@@ -18,7 +18,15 @@ it('is in "info pci" and "info qtree"', async () => {
   await board.plug({ driver: 'virtio-rng-pci', id: 'rng', bus: 'rp0' });
   const root = () => busTree(board.model.tree).devices.find(({ driver }) => driver === 'gpex-pcihost')!.buses[0];
   const unmapped = 'at 0xffffffffffffffff';
-  expect(root()).toMatchObject({ name: 'pcie.0', type: 'PCIE', devices: [{ driver: 'pcie-root-port', id: 'rp0' }] });
+  expect(root()).toMatchObject({ name: 'pcie.0', type: 'PCIE' });
+  expect(root().devices.map(({ driver, id }) => [driver, id])).toEqual([
+    ['pcie-root-port', 'rp0'],
+    ['gpex-root', ''],
+  ]);
+  expect(root().devices.map(({ properties }) => properties.find(({ name }) => name === 'addr')!.value)).toEqual([
+    '01.0',
+    '00.0',
+  ]);
   expect(root().devices[0].busLines).toEqual([
     'class PCI bridge, addr 00:01.0, pci id 1b36:000c (sub 0000:0000)',
     `bar 0: mem ${unmapped} [0xffe]`,

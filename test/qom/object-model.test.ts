@@ -10,7 +10,7 @@ import { BASE_TYPES } from '../../core/qom/base-types.ts';
 import { QomBus, QomObject } from '../../core/qom/object.ts';
 import type { HotplugHandler, PluggedDevice } from '../../core/qom/object.ts';
 import { TypeRegistry } from '../../core/qom/registry.ts';
-import type { VirtioPciBus, VirtioPciOptions, VirtioPlug } from '../../core/virtio/bus.ts';
+import type { VirtioFunctionPlug, VirtioPciBus, VirtioPciOptions } from '../../core/virtio/bus.ts';
 import { ConfigSpace } from '../../core/virtio/config-space.ts';
 import type { DeviceContext, VirtioDeviceType } from '../../core/virtio/device-type.ts';
 import { VirtioDevice } from '../../core/virtio/device.ts';
@@ -71,7 +71,8 @@ function pciBus(behindPort: boolean): VirtioPciBus {
         log.push(`unplug ${device.id}`);
         return Promise.resolve();
       };
-      return Promise.resolve({ unplug, reset: () => Promise.resolve() } as VirtioPlug);
+      const place = pci.address ?? { slot: 1, function: 0 };
+      return Promise.resolve({ unplug, reset: () => Promise.resolve(), function: place } as VirtioFunctionPlug);
     },
   };
 }

@@ -8,7 +8,7 @@ import type { DeviceContext, VirtioDeviceType } from '../device-type.ts';
 import { VIRTIO_ID_NETWORK } from '../spec/device-ids.ts';
 import * as spec from '../spec/net.ts';
 import { NetDevice } from './device.ts';
-import { parseMac } from './filter.ts';
+import { macText, parseMac } from './filter.ts';
 
 /** Properties that are feature bits: name, bit, whether it is offered by default. */
 const FEATURES: readonly (readonly [name: string, bit: number, on: boolean, description: string])[] = [
@@ -86,6 +86,7 @@ export const NET_TYPE: VirtioDeviceType = {
   properties: PROPERTIES,
   create(id, values, context) {
     const mac = macOf(id, values['mac'] as string | null, context);
+    context.choose('mac', macText(mac));
     const netdevId = values['netdev'] as string | null;
     if (netdevId === null) context.warn(`${id} has no netdev=: its cable is plugged into nothing.`);
     const netdev = netdevId === null ? null : context.backend<Netdev>('netdev', netdevId);
