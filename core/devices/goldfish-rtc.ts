@@ -14,18 +14,22 @@ const CLEAR_INTERRUPT = 0x1c;
 
 const LOW = 0xffffffffn;
 const NS_PER_MS = 1_000_000n;
+const NS_PER_S = 1e9;
 /** setTimeout takes no more; a later alarm is looked at again then. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 export interface GoldfishRtcOptions {
   /** Drives the interrupt line (PLIC source RTC_IRQ). */
   setIrq: (level: boolean) => void;
+  /** The driver has set the time: how far it is now from the host's, s. */
+  onSet?: (offset: number) => void;
   /** Milliseconds since 1970. */
   now?: () => number;
 }
 
 export class GoldfishRtc {
   readonly #setIrq: (level: boolean) => void;
+  readonly #onSet: (offset: number) => void;
   readonly #now: () => number;
   /** What writes to TIME_* have added to the host's clock, ns. */
   #offset = 0n;
@@ -36,7 +40,8 @@ export class GoldfishRtc {
   #irqPending = false;
   #irqEnabled = false;
 
-  constructor({ setIrq, now = Date.now }: GoldfishRtcOptions) {
+  constructor({ setIrq, onSet = () => {}, now = Date.now }: GoldfishRtcOptions) {
+    this.#onSet = onSet;
     this.#setIrq = setIrq;
     this.#now = now;
   }
@@ -69,7 +74,9 @@ export class GoldfishRtc {
     const word = BigInt(value >>> 0);
     switch (offset) {
       case TIME_LOW:
+        // The driver writes the high half first: with this one the time is set.
         this.#setTime((this.#time() & ~LOW) | word);
+        this.#onSet(Math.round(Number(BigInt.asIntN(64, this.#offset)) / NS_PER_S));
         break;
       case TIME_HIGH:
         this.#setTime((this.#time() & LOW) | (word << 32n));

@@ -67,6 +67,8 @@ interface MachineEvents {
   'device-kept': [DeviceName];
   /** It has been reset: by the guest, or by reset(). */
   reset: ['guest' | 'host'];
+  /** The guest has set the clock: how far it is now from the host's, s. */
+  'rtc-change': [offset: number];
   /** A request of a disk has failed; before the machine stops for it. */
   'io-error': [device: string, error: IoErrorEvent];
 }
@@ -166,7 +168,10 @@ export class Machine extends EventEmitter<MachineEvents> {
       functionName: (bus, devfn) => this.#peripherals.pci.functionAt(bus, devfn)?.name ?? null,
       queueSizeMax: (slot) => this.#peripherals.slots.find((one) => one.slot === slot)?.queueSizeMax ?? 0,
     });
-    this.#rtc = new GoldfishRtc({ setIrq: (level) => engine.irqSetLevel(RTC_IRQ, level ? 1 : 0) });
+    this.#rtc = new GoldfishRtc({
+      setIrq: (level) => engine.irqSetLevel(RTC_IRQ, level ? 1 : 0),
+      onSet: (offset) => this.emit('rtc-change', offset),
+    });
     this.#test = new SifiveTest({ onExit: (exit, code) => this.#guestExit(exit, code) });
   }
 

@@ -5,6 +5,7 @@ import type { FileRegion } from '../memory/file-region.ts';
 import type { BlockInfo, ChardevInfo, IoThreadInfo, MemoryBackendInfo, MemoryDeviceInfo } from '../monitor/target.ts';
 import type { QomObject } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
+import { BlkDevice } from '../virtio/blk/device.ts';
 import { PmemDevice } from '../virtio/pmem/device.ts';
 import { PMEM_CONFIG_SIZE, PMEM_CONFIG_START } from '../virtio/spec/pmem.ts';
 import type { SerialPort } from '../virtio/console/device.ts';
@@ -30,8 +31,13 @@ function nodeNumber(tree: ObjectTree, object: QomObject): number {
   return number;
 }
 
-/** @param ioStatus of devices with errors, by id or path */
-export function blockInfos(tree: ObjectTree, ioStatus: ReadonlyMap<string, BlockInfo['ioStatus']>): BlockInfo[] {
+/** A drive, and what its device is called in messages; null without. */
+export interface UsedBlock extends BlockInfo {
+  readonly user: string | null;
+}
+
+/** @param ioStatus of devices with errors, by what they are called in messages */
+export function blockInfos(tree: ObjectTree, ioStatus: ReadonlyMap<string, BlockInfo['ioStatus']>): UsedBlock[] {
   const users = new Map<string, QomObject>();
   for (const object of tree.root.walk()) {
     if (!object.type.isA('virtio-device') || !object.type.properties.has('drive')) continue;
@@ -43,7 +49,9 @@ export function blockInfos(tree: ObjectTree, ioStatus: ReadonlyMap<string, Block
     const user = users.get(object.id!);
     const qdev = user === undefined ? null : (user.id ?? user.path);
     const number = nodeNumber(tree, object);
+    const device = user === undefined ? null : (virtioInstance(user)?.device ?? null);
     return {
+      user: device?.id ?? null,
       device: object.id!,
       nodeName: `#block${number + 1}`,
       fileNode: `#block${number}`,
@@ -53,8 +61,9 @@ export function blockInfos(tree: ObjectTree, ioStatus: ReadonlyMap<string, Block
       actualSize: allocated(disk.file),
       readonly: disk.readonly,
       qdev,
-      ioStatus: ioStatus.get(qdev ?? '') ?? 'ok',
+      ioStatus: ioStatus.get(device?.id ?? '') ?? 'ok',
       cache: { writeback: true, direct: false, noFlush: false },
+      statistics: device instanceof BlkDevice ? device.statistics : null,
     };
   });
 }

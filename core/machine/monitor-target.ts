@@ -7,7 +7,6 @@ import { deviceNotFound, MonitorError } from '../monitor/errors.ts';
 import type { EventData, EventName } from '../monitor/events.ts';
 import type { Json } from '../monitor/qmp/json.ts';
 import type {
-  BlockInfo,
   ChardevInfo,
   CpuInfo,
   HartRegisters,
@@ -25,6 +24,7 @@ import { BALLOON_PAGE_SIZE } from '../virtio/spec/balloon.ts';
 import type { SerialPort } from '../virtio/console/device.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
 import * as L from '../worker/layout.ts';
+import type { JitStatistics } from '../worker/jit-stats.ts';
 import type { ControlPage } from './control-page.ts';
 import type { DeviceName } from './device-removal.ts';
 import { isTraceName, TRACE_EVENTS } from '../trace/trace.ts';
@@ -38,8 +38,10 @@ import {
   memoryDeviceInfos,
   threadIds,
 } from './monitor-backends.ts';
+import type { UsedBlock } from './monitor-backends.ts';
 import { busTree } from './monitor-board.ts';
 import { machineAddressSpaces } from './monitor-memory.ts';
+import { inputControl } from './monitor-input.ts';
 import { interruptControllers } from './monitor-irq.ts';
 import { findNics, MonitorNetwork } from './monitor-net.ts';
 import { pciBusInfos } from './monitor-pci.ts';
@@ -57,6 +59,7 @@ export interface MonitoredMachine {
   readonly qom: ObjectTree;
   readonly chardevs: ReadonlyMap<string, { sendBreak?: () => void }>;
   snapshot(): MachineSnapshot;
+  statistics(): JitStatistics | null;
   pause(): Promise<void>;
   resume(): Promise<void>;
   reset(): Promise<void>;
@@ -75,6 +78,7 @@ export interface MonitoredMachine {
   on(event: 'exit', listener: (exit: MachineExit) => void): unknown;
   on(event: 'device-deleted' | 'device-kept', listener: (device: DeviceName) => void): unknown;
   on(event: 'reset', listener: (by: 'guest' | 'host') => void): unknown;
+  on(event: 'rtc-change', listener: (offset: number) => void): unknown;
   on(event: 'io-error', listener: (device: string, error: IoErrorEvent) => void): unknown;
 }
 
@@ -124,6 +128,10 @@ export class MachineMonitorTarget implements MonitorTarget {
         reason: by === 'guest' ? 'guest-reset' : 'host-qmp-system-reset',
       }),
     );
+    machine.on('rtc-change', (offset) => {
+      const rtc = [...machine.qom.root.walk()].find(({ type }) => type.name === 'goldfish_rtc');
+      this.#emit('RTC_CHANGE', { offset, 'qom-path': rtc?.path ?? '' });
+    });
     machine.on('device-deleted', (device) => this.#emit('DEVICE_DELETED', deviceName(device)));
     machine.on('device-kept', (device) => this.#emit('DEVICE_UNPLUG_GUEST_ERROR', deviceName(device)));
     this.#watchDevices();
@@ -178,9 +186,10 @@ export class MachineMonitorTarget implements MonitorTarget {
       this.#stoppedByError = true;
       this.#ioErrors.set(device, noSpace ? 'nospace' : 'failed');
     }
-    const drive = this.blocks.find(({ qdev }) => qdev === device || qdev?.startsWith(`/machine/peripheral/${device}/`));
+    const drive = this.blocks.find(({ user }) => user === device);
     this.#emit('BLOCK_IO_ERROR', {
       device: drive?.device ?? device,
+      ...(drive === undefined ? {} : { 'node-name': drive.nodeName }),
       operation,
       action,
       nospace: noSpace,
@@ -288,7 +297,7 @@ export class MachineMonitorTarget implements MonitorTarget {
     return ioThreadInfos(this.#machine.qom);
   }
 
-  get blocks(): BlockInfo[] {
+  get blocks(): UsedBlock[] {
     return blockInfos(this.#machine.qom, this.#ioErrors);
   }
 
@@ -321,6 +330,14 @@ export class MachineMonitorTarget implements MonitorTarget {
           );
         }),
     };
+  }
+
+  get jit(): MonitorTarget['jit'] {
+    return this.#machine.statistics();
+  }
+
+  get input(): MonitorTarget['input'] {
+    return inputControl(this.#machine.qom, () => this.#machine.state === 'running');
   }
 
   /** The one device that can give and take memory. */

@@ -22,3 +22,8 @@ export function deviceNotFound(name: string): MonitorError {
 export function describeError(error: unknown): { class: QmpErrorClass; desc: string } {
   return { class: error instanceof MonitorError ? error.errorClass : 'GenericError', desc: errorLine(error) };
 }
+
+/** There is no keyboard, mouse or tablet for an event of this type. */
+export function noHandler(type: string): MonitorError {
+  return new MonitorError(`Input handler not found for event type ${type}`);
+}

@@ -34,6 +34,7 @@ export const EVENTS = {
     nospace: optional(bool),
     reason: str,
   }),
+  RTC_CHANGE: object('RTC_CHANGE-arg', { offset: i64, 'qom-path': str }),
   BALLOON_CHANGE: object('BALLOON_CHANGE-arg', { actual: i64 }),
   VSERPORT_CHANGE: object('VSERPORT_CHANGE-arg', { id: str, open: bool }),
   NIC_RX_FILTER_CHANGED: object('NIC_RX_FILTER_CHANGED-arg', { name: optional(str), path: str }),
@@ -43,7 +44,11 @@ export type EventName = keyof typeof EVENTS;
 export type EventData<N extends EventName> = Infer<(typeof EVENTS)[N]>;
 
 /** Events of which only the last in each second is sent (monitor/monitor.c, monitor_qapi_event_conf), ms. */
-export const EVENT_PERIOD: Partial<Record<EventName, number>> = { BALLOON_CHANGE: 1000, VSERPORT_CHANGE: 1000 };
+export const EVENT_PERIOD: Partial<Record<EventName, number>> = {
+  RTC_CHANGE: 1000,
+  BALLOON_CHANGE: 1000,
+  VSERPORT_CHANGE: 1000,
+};
 
 export function isEventName(name: string): name is EventName {
   return Object.hasOwn(EVENTS, name);

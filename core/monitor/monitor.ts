@@ -1,6 +1,6 @@
 /** The monitor of a machine: any number of clients, QMP or HMP, on byte streams. */
 import type { Duplex } from 'node:stream';
-import type { CommandContext, QmpCommand, VersionInfo } from './commands/command.ts';
+import type { CommandContext, CommandLineOption, QmpCommand, VersionInfo } from './commands/command.ts';
 import { QMP_COMMANDS } from './commands/table.ts';
 import { EVENT_PERIOD } from './events.ts';
 import type { EventName } from './events.ts';
@@ -17,6 +17,8 @@ import type { TrafficKind } from './traffic.ts';
 export interface MonitorOptions {
   target: MonitorTarget;
   version: VersionInfo;
+  /** For query-command-line-options. */
+  commandLine?: readonly CommandLineOption[];
 }
 
 export interface QmpOptions {
@@ -40,11 +42,12 @@ export class Monitor {
   readonly #held = new Map<string, { timer: NodeJS.Timeout; event: Json | null }>();
   #clients = OWN_CLIENT;
 
-  constructor({ target, version }: MonitorOptions) {
+  constructor({ target, version, commandLine = [] }: MonitorOptions) {
     this.#commands = new Map(QMP_COMMANDS.map((command) => [command.name, command]));
     this.#context = {
       target,
       version,
+      commandLine,
       commands: QMP_COMMANDS,
       runHmp: (line, cpu) => this.#runHmp(line, cpu),
     };

@@ -30,6 +30,8 @@ export interface ObjectType {
   readonly members: Readonly<Record<string, Member>>;
   /** Takes members that it does not name (device_add's properties). */
   readonly open: boolean;
+  /** More members by the value of one, which is an enum. */
+  readonly variants?: { readonly tag: string; readonly cases: Readonly<Record<string, ObjectType>> };
 }
 export interface Member {
   readonly type: Type<unknown>;
@@ -96,6 +98,17 @@ export function openObject<F extends Fields>(
   return { ...(object(name, fields) as ObjectType), open: true };
 }
 
+/** One of several objects; the member `tag` says which. */
+export function union<T extends string, C extends Record<string, ObjectType>>(
+  name: string,
+  tag: T,
+  cases: C,
+): ObjectTypeOf<{ [K in keyof C]: { readonly [P in T]: K } & Infer<C[K]> }[keyof C]> {
+  const kind = oneOf(`${name}Kind`, Object.keys(cases));
+  const base = object(name, { [tag]: kind }) as ObjectType;
+  return { ...base, variants: { tag, cases } };
+}
+
 const EMPTY = object('Empty', {});
 /** No arguments; nothing to return. */
 export const nothing: ObjectTypeOf<Record<never, never>> = EMPTY;
@@ -155,10 +168,20 @@ function checkObject(type: ObjectType, value: Json, path: string): void {
     if (Object.hasOwn(value, key)) check(memberType, value[key], prefix + key);
     else if (!optional) throw new MonitorError(`Parameter '${prefix}${key}' is missing`);
   }
+  const more = variantOf(type, value);
+  if (more !== null) {
+    const own = Object.entries(value).filter(([key]) => !Object.hasOwn(type.members, key));
+    return checkObject(more, Object.fromEntries(own), path);
+  }
   if (type.open) return;
   for (const key of Object.keys(value)) {
     if (!Object.hasOwn(type.members, key)) throw new MonitorError(`Parameter '${prefix}${key}' is unexpected`);
   }
+}
+
+/** What an object has beside its members, which have been checked. */
+function variantOf({ variants }: ObjectType, value: { [key: string]: Json }): ObjectType | null {
+  return variants === undefined ? null : variants.cases[value[variants.tag] as string];
 }
 
 function wrongType(path: string, expected: string): MonitorError {

@@ -6,9 +6,11 @@
  * MonitorError or a RingsideError.
  */
 import type { PropertySpec } from '../qom/property.ts';
+import type { BlkStatistics } from '../virtio/blk/statistics.ts';
 import type { RingElement } from '../virtio/inspect.ts';
 import type { FeatureInfo } from '../virtio/spec/features.ts';
 import type { IoThreadTuning } from '../worker/adaptive-poll.ts';
+import type { JitStatistics } from '../worker/jit-stats.ts';
 import type { EventName, EventData } from './events.ts';
 import type { NetworkView } from './network-target.ts';
 import type { Json } from './qmp/json.ts';
@@ -63,6 +65,9 @@ export interface MonitorTarget {
   readonly busTree: BusNode;
   readonly addressSpaces: readonly AddressSpace[];
   readonly balloon: BalloonControl | null;
+  readonly input: InputControl;
+  /** What the translator of guest code has done; null: there is none (-accel interp). */
+  readonly jit: JitStatistics | null;
 
   readonly qom: QomView;
   /** @throws MonitorError, RingsideError */
@@ -158,6 +163,8 @@ export interface BlockInfo {
   readonly qdev: string | null;
   readonly ioStatus: 'ok' | 'failed' | 'nospace';
   readonly cache: { readonly writeback: boolean; readonly direct: boolean; readonly noFlush: boolean };
+  /** Of the device that has it; null without. */
+  readonly statistics: BlkStatistics | null;
 }
 
 export interface ChardevInfo {
@@ -327,6 +334,50 @@ export interface BalloonControl {
   readonly actual: number;
   setTarget(bytes: number): Promise<void>;
 }
+
+/** Keyboards, mice and tablets. */
+export interface InputControl {
+  readonly mice: readonly MouseInfo[];
+  /** Whether there is a device for an event. */
+  accepts(event: InputEvent): boolean;
+  /**
+   * Gives events to the devices that have such, the newest of those first that a driver has; they arrive together. What
+   * comes while the machine stands still is lost.
+   *
+   * @throws MonitorError when there is no device for one of them; none is given then
+   */
+  send(events: readonly InputEvent[]): void;
+}
+
+export interface MouseInfo {
+  readonly name: string;
+  readonly index: number;
+  /** It is the one that gets buttons. */
+  readonly current: boolean;
+  /** A tablet. */
+  readonly absolute: boolean;
+}
+
+export const INPUT_BUTTONS = [
+  'left',
+  'middle',
+  'right',
+  'wheel-up',
+  'wheel-down',
+  'side',
+  'extra',
+  'wheel-left',
+  'wheel-right',
+  'touch',
+] as const;
+export type InputButton = (typeof INPUT_BUTTONS)[number];
+
+/** As in qapi/ui.json; keys by their Linux numbers (KEY_*). */
+export type InputEvent =
+  | { readonly type: 'key'; readonly key: number; readonly down: boolean }
+  | { readonly type: 'btn'; readonly button: InputButton; readonly down: boolean }
+  /** Steps; or 0 to 0x7fff of the screen's width or height. */
+  | { readonly type: 'rel' | 'abs'; readonly axis: 'x' | 'y'; readonly value: number };
 
 /** The object tree and the types (QOM). */
 export interface QomView {

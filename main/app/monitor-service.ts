@@ -2,6 +2,7 @@
 import { Monitor } from '../../core/monitor/monitor.ts';
 import { parseJson, stringifyJson } from '../../core/monitor/qmp/json.ts';
 import { RingsideError } from '../../core/errors.ts';
+import { commandLineOptions } from '../cli/options/command-line.ts';
 import type { MonitorEntry } from '../ipc/contract.ts';
 import { ConsolePort } from './console-port.ts';
 import type { RunningMachine } from './machine.ts';
@@ -83,6 +84,7 @@ export class MonitorService {
     const monitor = new Monitor({
       target: machine.monitor(this.#name(id)),
       version: { ringside: this.#version },
+      commandLine: commandLineOptions(),
     });
     this.#served.set(id, { machine, monitor });
     let terminal = this.#terminals.get(id);

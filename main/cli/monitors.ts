@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { MonitorListener } from '../../core/monitor/listener.ts';
 import { Monitor } from '../../core/monitor/monitor.ts';
 import type { MonitorTarget } from '../../core/monitor/target.ts';
+import { commandLineOptions } from './options/command-line.ts';
 import type { MonitorRequest } from './options/monitors.ts';
 
 export class Monitors {
@@ -12,7 +13,9 @@ export class Monitors {
 
   /** @throws RingsideError when a socket cannot be made; none is left then */
   static async create(target: MonitorTarget, requests: readonly MonitorRequest[], version: string): Promise<Monitors> {
-    const monitors = new Monitors(new Monitor({ target, version: { ringside: version } }));
+    const monitors = new Monitors(
+      new Monitor({ target, version: { ringside: version }, commandLine: commandLineOptions() }),
+    );
     try {
       for (const request of requests) await monitors.#listen(request);
       return monitors;

@@ -1,5 +1,5 @@
 /** A machine for the monitor's tests: two harts, a page table, a disk in use, and a record of what was asked of it. */
-import { MonitorError, deviceNotFound } from '../../core/monitor/errors.ts';
+import { MonitorError, deviceNotFound, noHandler } from '../../core/monitor/errors.ts';
 import type { RingElement } from '../../core/virtio/inspect.ts';
 import type { EventData, EventName } from '../../core/monitor/events.ts';
 import type { Json } from '../../core/monitor/qmp/json.ts';
@@ -7,6 +7,7 @@ import type { NetworkState, NetworkView } from '../../core/monitor/network-targe
 import type {
   AddressSpace,
   HartRegisters,
+  InputEvent,
   MemoryRegion,
   MonitorTarget,
   PciBusInfo,
@@ -144,8 +145,26 @@ export class DoubleTarget implements MonitorTarget {
       qdev: 'disk0',
       ioStatus: 'ok' as const,
       cache: { writeback: true, direct: false, noFlush: false },
+      statistics: {
+        read: { operations: 7, bytes: 512000, time: 5079145, failed: 1, invalid: 2 },
+        write: { operations: 3, bytes: 12288, time: 1234, failed: 0, invalid: 0 },
+        flush: { operations: 2, bytes: 0, time: 99, failed: 0, invalid: 0 },
+        unmap: { operations: 1, bytes: 4096, time: 5, failed: 0, invalid: 0 },
+        highestWrite: 65536,
+      },
     },
   ];
+  /** What the keyboard and the tablet got; the keyboard has no key above KEY_MICMUTE. */
+  readonly typed: InputEvent[] = [];
+  readonly input: MonitorTarget['input'] = {
+    mice: [{ name: 'QEMU Virtio Tablet', index: 2, current: true, absolute: true }],
+    accepts: (event) => event.type !== 'rel' && (event.type !== 'key' || event.key <= 248),
+    send: (events) => {
+      for (const event of events) if (!this.input.accepts(event)) throw noHandler(event.type);
+      this.typed.push(...events);
+    },
+  };
+  jit: MonitorTarget['jit'] = null;
   readonly chardevs = [{ label: 'serial0', filename: 'stdio', frontendOpen: true }];
   readonly network: NetworkView = {
     nics: ['nic0'],

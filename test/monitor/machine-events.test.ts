@@ -66,6 +66,12 @@ describe('events of a machine', () => {
     expect(events).toEqual([['SHUTDOWN', { guest, reason: cause }]]);
   });
 
+  it('RTC_CHANGE says how far the clock is off', () => {
+    const { machine, events } = watch();
+    machine.emit('rtc-change', -3600);
+    expect(events).toEqual([['RTC_CHANGE', { offset: -3600, 'qom-path': '' }]]);
+  });
+
   it('RESET says who it was', () => {
     const { machine, events } = watch();
     machine.emit('reset', 'guest');

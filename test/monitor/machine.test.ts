@@ -94,6 +94,10 @@ const ARGUMENTS: Record<string, { [key: string]: Json } | null> = {
   'trace-event-get-state': { name: '*' },
   'x-query-virtio-status': { path: DISK },
   'x-query-virtio-queue-status': { path: DISK, queue: 1 },
+  'query-stats': { target: 'vm' },
+  'query-hotpluggable-cpus': null,
+  'query-acpi-ospm-status': null,
+  'query-vm-generation-id': null,
   'x-query-virtio-queue-element': null,
   'x-query-virtio-vhost-queue-status': null,
 };

@@ -10,11 +10,13 @@ const START = Date.UTC(2026, 0, 1);
 
 describe('goldfish RTC', () => {
   let irq: boolean;
+  let offsets: number[];
   let rtc: GoldfishRtc;
   beforeEach(() => {
     vi.useFakeTimers({ now: START });
     irq = false;
-    rtc = new GoldfishRtc({ setIrq: (level) => (irq = level) });
+    offsets = [];
+    rtc = new GoldfishRtc({ setIrq: (level) => (irq = level), onSet: (offset) => offsets.push(offset) });
   });
   afterEach(() => {
     rtc.dispose();
@@ -42,6 +44,14 @@ describe('goldfish RTC', () => {
     expect(time()).toBe(0x1_8000_0000n);
     vi.advanceTimersByTime(1);
     expect(time()).toBe(0x1_8000_0000n + 1_000_000n);
+  });
+
+  it('tells how far it is from the host when it has been set', () => {
+    const hourAgo = BigInt(START - 3_600_000) * 1_000_000n;
+    rtc.write(TIME_HIGH, 4, Number(hourAgo >> 32n));
+    expect(offsets).toEqual([]);
+    rtc.write(TIME_LOW, 4, Number(hourAgo & 0xffffffffn));
+    expect(offsets).toEqual([-3600]);
   });
 
   it('rings when the alarm comes, if it may, until it is cleared', () => {

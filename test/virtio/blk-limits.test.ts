@@ -21,6 +21,7 @@ import {
   VIRTIO_BLK_S_OK,
   VIRTIO_BLK_S_UNSUPP,
   VIRTIO_BLK_T_GET_LIFETIME,
+  VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_SECURE_ERASE,
 } from '../../core/virtio/spec/blk.ts';
 import { hasFeature } from '../../core/virtio/spec/features.ts';
@@ -170,6 +171,44 @@ describe('limits', () => {
   ])('of segments follow the queue size %d', async (queueSize, segments) => {
     const { driver } = await plug({ queueSize });
     expect(await driver.readConfig(BLK_CONFIG_SEG_MAX, 4)).toBe(segments);
+  });
+});
+
+describe('statistics', () => {
+  it('count what was done, what failed, and what was no request', async () => {
+    const disk = FakeDisk.create();
+    const device = new BlkDevice({ id: 'drive0', disk, werror: 'report', rerror: 'report' });
+    const blk = new BlkDriver(await (await bench.attach(device)).init(), bench.allocator);
+    await blk.read(0, 2);
+    await blk.write(6, new Uint8Array(SECTOR));
+    await blk.writeZeroes(0, 1);
+    await blk.discard(2, 4);
+    await blk.flush();
+    await blk.getId();
+    expect((await blk.read(2 ** 40, 1)).status).toBe(VIRTIO_BLK_S_IOERR);
+    expect((await blk.discard(2 ** 40, 1)).status).toBe(VIRTIO_BLK_S_IOERR);
+    disk.fail('read', 'EIO');
+    expect((await blk.read(0, 1)).status).toBe(VIRTIO_BLK_S_IOERR);
+    const { read, write, flush, unmap, highestWrite } = device.statistics;
+    expect(read).toMatchObject({ operations: 1, bytes: 2 * SECTOR, failed: 1, invalid: 1 });
+    expect(write).toMatchObject({ operations: 2, bytes: 2 * SECTOR, failed: 0, invalid: 0 });
+    expect(flush).toMatchObject({ operations: 1, bytes: 0 });
+    expect(unmap).toMatchObject({ operations: 1, bytes: 4 * SECTOR, invalid: 1 });
+    expect(highestWrite).toBe(7 * SECTOR);
+    expect(Math.min(read.time, write.time, flush.time, unmap.time)).toBeGreaterThan(0);
+  });
+
+  it('are those of all queues, and outlast a reset', async () => {
+    const device = new BlkDevice({ id: 'drive0', disk: FakeDisk.create(), queues: 2 });
+    const driver = await bench.attach(device);
+    for (let round = 1; round <= 2; round++) {
+      const blk = new BlkDriver(await driver.init(), bench.allocator);
+      await blk.read(0, 1);
+      const { buffers } = blk.prepare(VIRTIO_BLK_T_IN, 0, new Uint8Array(0), SECTOR);
+      await driver.submit(driver.queues[1], buffers);
+      expect(device.statistics.read.operations).toBe(2 * round);
+      await driver.reset();
+    }
   });
 });
 

@@ -8,10 +8,22 @@ import type { MonitorTarget } from '../target.ts';
 export interface CommandContext {
   readonly target: MonitorTarget;
   readonly version: VersionInfo;
+  readonly commandLine: readonly CommandLineOption[];
   /** All of QMP's commands, for query-commands and the like. */
   readonly commands: readonly QmpCommand[];
   /** Executes one line of HMP and gives what it prints. */
   runHmp(line: string, cpu: number): Promise<string>;
+}
+
+/** An option of the command line that takes a list. */
+export interface CommandLineOption {
+  /** As in QEMU, e.g. "smp-opts". */
+  readonly option: string;
+  readonly parameters: readonly {
+    readonly name: string;
+    readonly type: 'boolean' | 'size' | 'number' | 'string';
+    readonly help: string;
+  }[];
 }
 
 export interface VersionInfo {

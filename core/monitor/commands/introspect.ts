@@ -33,6 +33,13 @@ export function describeSchema(commands: readonly QmpCommand[]): Json[] {
           type: name(memberType),
           ...(optional ? { default: null } : {}),
         }));
+        if (type.variants !== undefined) {
+          entry['tag'] = type.variants.tag;
+          entry['variants'] = Object.entries(type.variants.cases).map(([value, variant]) => ({
+            case: value,
+            type: name(variant),
+          }));
+        }
         break;
     }
     return named;

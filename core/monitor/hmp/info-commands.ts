@@ -1,6 +1,8 @@
 /** HMP: info about the machine and what is behind its devices. */
 import { blockNodes } from '../commands/backends.ts';
+import { blockStatsText } from '../commands/blockstats.ts';
 import { interruptCounts } from '../commands/interrupts.ts';
+import { jitText } from '../commands/jit.ts';
 import { QEMU_VERSION } from '../commands/machine.ts';
 import { pciBuses, pciClass } from '../commands/pci.ts';
 import { findObject } from '../commands/qom.ts';
@@ -216,6 +218,7 @@ export const INFO_COMMANDS: readonly HmpCommand[] = [
     },
     complete: (target) => target.blocks.map(({ device }) => device),
   },
+  info('blockstats', 'show block device statistics', ({ target }) => target.blocks.map(blockStatsText).join('')),
   info('chardev', 'show the character devices', ({ target }) =>
     target.chardevs.map(({ label, filename }) => `${label}: filename=${filename}\n`).join(''),
   ),
@@ -238,6 +241,7 @@ export const INFO_COMMANDS: readonly HmpCommand[] = [
   ),
   info('irq', 'show the interrupts statistics (if available)', ({ target }) => interruptCounts(target)),
   info('pic', 'show PIC state', ({ target }) => target.interrupts.map(controllerText).join('')),
+  info('jit', 'show dynamic compiler info', ({ target }) => jitText(target)),
   info('kvm', 'show KVM information', () => 'kvm support: not compiled\n'),
   info('memdev', 'show memory backends', ({ target }) => target.memoryBackends.map(memoryBackendText).join('')),
   info('memory-devices', 'show memory devices', ({ target }) => target.memoryDevices.map(memoryDeviceText).join('')),

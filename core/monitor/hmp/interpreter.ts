@@ -1,4 +1,5 @@
 /** Lines of HMP: which command they are, its arguments, its help; and what Tab can make of one that is not finished. */
+import { whyAbsent } from '../absent.ts';
 import type { CommandContext } from '../commands/command.ts';
 import { errorLine } from '../../errors.ts';
 import { MonitorError } from '../errors.ts';
@@ -52,7 +53,11 @@ export class HmpInterpreter {
     } else {
       command = findCommand(HMP_COMMANDS, name);
     }
-    if (command === undefined) return print(`unknown command: '${line.slice(start, cursor.at).trimEnd()}'\n`);
+    if (command === undefined) {
+      const given = line.slice(start, cursor.at).trimEnd();
+      const why = whyAbsent(given.replace(/^info\s+/, ''));
+      return print(`unknown command: '${given}'${why === null ? '' : ` (${why})`}\n`);
+    }
     try {
       await this.#run(command, cursor, name);
     } catch (error) {

@@ -3,6 +3,7 @@ import { BLOCK_COMMANDS } from './block-commands.ts';
 import type { HmpCommand } from './command.ts';
 import { DEVICE_COMMANDS, DEVICE_INFO } from './device-commands.ts';
 import { INFO_COMMANDS } from './info-commands.ts';
+import { INPUT_COMMANDS, INPUT_INFO } from './input-commands.ts';
 import { MEMORY_COMMANDS, MEMORY_INFO } from './memory-commands.ts';
 import { NETWORK_COMMANDS, NETWORK_INFO } from './network-commands.ts';
 import { RUN_COMMANDS } from './run-commands.ts';
@@ -16,6 +17,7 @@ export const HMP_COMMANDS: readonly HmpCommand[] = [
   ...DEVICE_COMMANDS,
   ...NETWORK_COMMANDS,
   ...BLOCK_COMMANDS,
+  ...INPUT_COMMANDS,
 ].sort(byName);
 /** Those behind "info". */
 export const HMP_INFO: readonly HmpCommand[] = [
@@ -23,6 +25,7 @@ export const HMP_INFO: readonly HmpCommand[] = [
   ...MEMORY_INFO,
   ...DEVICE_INFO,
   ...NETWORK_INFO,
+  ...INPUT_INFO,
   ...VIRTIO_INFO,
 ].sort(byName);
 

@@ -2,6 +2,7 @@
  * One client of QMP (docs/interop/qmp-spec.txt of QEMU): greeting, negotiation of capabilities, commands one after the other
  * with their ids, events with their times.
  */
+import { whyAbsent } from '../absent.ts';
 import type { Duplex } from 'node:stream';
 import type { CommandContext, QmpCommand } from '../commands/command.ts';
 import { QEMU_VERSION } from '../commands/machine.ts';
@@ -66,7 +67,11 @@ async function execute(request: Reply, { context, commands, negotiated }: Answer
   if (command?.negotiates !== true && !negotiated) {
     throw new MonitorError("Expecting capabilities negotiation with 'qmp_capabilities'", 'CommandNotFound');
   }
-  if (command === undefined) throw new MonitorError(`The command ${name} has not been found`, 'CommandNotFound');
+  if (command === undefined) {
+    const why = whyAbsent(name);
+    const reason = why === null ? '' : `: ${why}`;
+    throw new MonitorError(`The command ${name} has not been found${reason}`, 'CommandNotFound');
+  }
   return command.run(context, args);
 }
 

@@ -10,6 +10,8 @@ import { errorAction } from './error-policy.ts';
 import type { ReadPolicy, WritePolicy } from './error-policy.ts';
 import { parseBlkRequest } from './request.ts';
 import type { BlkLimits, BlkRequest } from './request.ts';
+import { BlkCounters } from './statistics.ts';
+import type { BlkOperation } from './statistics.ts';
 
 export interface BlkBackendOptions {
   readonly disk: DiskHandle;
@@ -19,6 +21,8 @@ export interface BlkBackendOptions {
   /** Logical block, bytes. */
   readonly blockSize?: number;
   readonly lifetime?: BlkLifetime | null;
+  /** Counters of the device's queues (createBlkCounters()). */
+  readonly statistics?: SharedArrayBuffer;
 }
 
 /** struct virtio_blk_lifetime (section 5.2.6), each 0 to 0xffff; 0: not defined. */
@@ -59,6 +63,18 @@ const REPORT_INTERVAL = 100;
 /** Bytes of zeroes written at a time. */
 const ERASE_CHUNK = 2 ** 20;
 
+/** What requests count as: as in QEMU, zeroes are written. */
+const COUNTED: Record<Exclude<BlkRequest['op'], 'fail'>, BlkOperation | null> = {
+  read: 'read',
+  write: 'write',
+  flush: 'flush',
+  discard: 'unmap',
+  'write-zeroes': 'write',
+  'secure-erase': 'unmap',
+  'get-id': null,
+  'get-lifetime': null,
+};
+
 interface Stalled {
   readonly queue: RunningQueue;
   readonly chain: DescriptorChain;
@@ -77,6 +93,10 @@ export class BlkBackend implements VirtioBackend {
   readonly #serial: Uint8Array;
   readonly #lifetime: Uint8Array;
   readonly #queues = new Map<number, RunningQueue>();
+  /** Of those queues. */
+  readonly #counters = new Map<number, BlkCounters>();
+  /** When the last request was done, or when serving began, ms. */
+  #clock = 0;
   #limits: BlkLimits;
   #writeThrough = false;
   /** Failed requests that are tried again when the VM is resumed. While there are any, nothing else is served. */
@@ -102,7 +122,11 @@ export class BlkBackend implements VirtioBackend {
 
   start(queues: readonly RunningQueue[], activation: unknown): void {
     const { discard, writeZeroes, secureErase, lifetime, writeThrough } = activation as BlkActivation;
-    for (const queue of queues) this.#queues.set(queue.index, queue);
+    const { statistics } = this.#options;
+    for (const queue of queues) {
+      this.#queues.set(queue.index, queue);
+      if (statistics) this.#counters.set(queue.index, new BlkCounters(statistics, queue.index));
+    }
     this.#limits = { ...this.#limits, discard, writeZeroes, secureErase, lifetime };
     this.#writeThrough = writeThrough;
   }
@@ -122,6 +146,7 @@ export class BlkBackend implements VirtioBackend {
     const batch = this.#context.maxBatch || BATCH_REQUESTS;
     let batchRequests = 0;
     let batchBytes = 0;
+    this.#clock = this.#context.now();
     queue.disableNotifications();
     for (let turn = 0; turn < TURN_REQUESTS; turn++) {
       const chain = queue.pop();
@@ -129,6 +154,7 @@ export class BlkBackend implements VirtioBackend {
         queue.flush();
         if (!queue.enableNotifications()) return false;
         queue.disableNotifications();
+        this.#clock = this.#context.now();
         continue;
       }
       const request = parseBlkRequest(chain, this.#limits);
@@ -153,6 +179,7 @@ export class BlkBackend implements VirtioBackend {
   resumed(): void {
     const stalled = this.#stalled;
     this.#stalled = [];
+    this.#clock = this.#context.now();
     for (const [i, { queue, chain, request }] of stalled.entries()) {
       if (this.#serveRequest(queue, chain, request)) continue;
       this.#stalled.push(...stalled.slice(i + 1));
@@ -182,6 +209,7 @@ export class BlkBackend implements VirtioBackend {
    */
   #serveRequest(queue: RunningQueue, chain: DescriptorChain, request: BlkRequest): boolean {
     let status = VIRTIO_BLK_S_OK;
+    let failed = false;
     try {
       status = this.#execute(chain, request);
     } catch (error) {
@@ -194,12 +222,33 @@ export class BlkBackend implements VirtioBackend {
         this.#stalled.push({ queue, chain, request });
         return false;
       }
-      if (action === 'report') status = VIRTIO_BLK_S_IOERR;
+      if (action === 'report') {
+        status = VIRTIO_BLK_S_IOERR;
+        failed = true;
+      }
     }
+    const counters = this.#counters.get(queue.index);
+    if (counters) this.#count(counters, request, failed);
     const { writable } = chain;
     writable.putByte(writable.length - 1, status);
     queue.push(chain, bytesWritten(chain, request, status));
     return true;
+  }
+
+  /** One look at the clock for each request: they come one behind the other, so each took what has passed since the last. */
+  #count(counters: BlkCounters, request: BlkRequest, failed: boolean): void {
+    const now = this.#context.now();
+    const time = now - this.#clock;
+    this.#clock = now;
+    if (request.op === 'fail') {
+      if (request.of !== null) counters.invalid(request.of);
+      return;
+    }
+    const operation = COUNTED[request.op];
+    if (operation === null) return;
+    if (failed) return counters.failed(operation, time);
+    counters.done(operation, 'offset' in request ? request.length : 0, time);
+    if ('offset' in request && operation === 'write') counters.wroteUpTo(request.offset + request.length);
   }
 
   /** @returns the status byte; throws DiskError */

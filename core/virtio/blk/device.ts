@@ -52,6 +52,8 @@ import type { BlkActivation, BlkBackendOptions, BlkChange, BlkLifetime } from '.
 import type { ReadPolicy, WritePolicy } from './error-policy.ts';
 import { SECURE_ERASE_SECTORS_MAX, checkLimits, fillLimits } from './limits.ts';
 import type { BlkLimitOptions, BlkLimits } from './limits.ts';
+import { createBlkCounters, readBlkStatistics } from './statistics.ts';
+import type { BlkStatistics } from './statistics.ts';
 
 /** As QEMU's virtio-mmio has it: drivers in courses count on room for their fixed sizes. */
 export const QUEUE_SIZE = 1024;
@@ -119,6 +121,7 @@ export class BlkDevice extends VirtioDevice {
   readonly config = new ConfigSpace(BLK_CONFIG_BYTES, FIELDS);
   readonly backend: BackendInit;
   readonly #limits: BlkLimits;
+  readonly #counters: SharedArrayBuffer;
   #negotiated = 0n;
   #legacy = false;
 
@@ -166,6 +169,7 @@ export class BlkDevice extends VirtioDevice {
       name: queues === 1 ? 'requestq' : `requestq${i + 1}`,
       maxSize: queueSize,
     }));
+    this.#counters = createBlkCounters(queues);
     const options: BlkBackendOptions = {
       disk: disk.handle,
       serial,
@@ -173,6 +177,7 @@ export class BlkDevice extends VirtioDevice {
       rerror,
       blockSize: this.#limits.logicalBlockSize,
       lifetime,
+      statistics: this.#counters,
     };
     this.backend = { type: this.type, options };
     this.#fillConfig(disk, queues, queueSize);
@@ -189,6 +194,11 @@ export class BlkDevice extends VirtioDevice {
     config.set(BLK_CONFIG_WRITEBACK, 1);
     config.set(BLK_CONFIG_NUM_QUEUES, queues);
     fillLimits(config, disk, this.#limits, queueSize);
+  }
+
+  /** What it has done since it is there. */
+  get statistics(): BlkStatistics {
+    return readBlkStatistics(this.#counters);
   }
 
   override negotiated(features: bigint, legacy: boolean): void {

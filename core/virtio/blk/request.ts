@@ -21,6 +21,7 @@ import {
   VIRTIO_BLK_T_SECURE_ERASE,
   VIRTIO_BLK_T_WRITE_ZEROES,
 } from '../spec/blk.ts';
+import type { BlkOperation } from './statistics.ts';
 
 /** Sectors a request may cover: its bytes fit in a signed 32-bit number, as in QEMU (BDRV_REQUEST_MAX_SECTORS). */
 export const REQUEST_SECTORS_MAX = 0x3fffff;
@@ -52,11 +53,20 @@ export type BlkRequest =
       readonly length: number;
       readonly unmap: boolean;
     }
-  /** Answered with a status and nothing done. */
-  | { readonly op: 'fail'; readonly status: number };
+  /** Answered with a status and nothing done. `of`: what it would have been, where that is counted. */
+  | { readonly op: 'fail'; readonly status: number; readonly of: BlkOperation | null };
 
-const IOERR: BlkRequest = { op: 'fail', status: VIRTIO_BLK_S_IOERR };
-const UNSUPP: BlkRequest = { op: 'fail', status: VIRTIO_BLK_S_UNSUPP };
+const fail = (status: number, of: BlkOperation | null): BlkRequest => ({ op: 'fail', status, of });
+const IOERR = fail(VIRTIO_BLK_S_IOERR, null);
+const UNSUPP = fail(VIRTIO_BLK_S_UNSUPP, null);
+/** For what is counted. */
+const REFUSED = {
+  read: fail(VIRTIO_BLK_S_IOERR, 'read'),
+  write: fail(VIRTIO_BLK_S_IOERR, 'write'),
+  discard: fail(VIRTIO_BLK_S_IOERR, 'unmap'),
+  'write-zeroes': fail(VIRTIO_BLK_S_IOERR, 'write'),
+  'secure-erase': fail(VIRTIO_BLK_S_IOERR, 'unmap'),
+} as const;
 const FLUSH: BlkRequest = { op: 'flush' };
 
 const header = new Uint8Array(VIRTIO_BLK_HEADER_SIZE);
@@ -82,7 +92,7 @@ export function parseBlkRequest(chain: DescriptorChain, limits: BlkLimits): BlkR
     case VIRTIO_BLK_T_IN:
       return transfer('read', sector, inBytes, limits);
     case VIRTIO_BLK_T_OUT:
-      return limits.readonly ? IOERR : transfer('write', sector, outBytes, limits);
+      return limits.readonly ? REFUSED.write : transfer('write', sector, outBytes, limits);
     // QEMU ignores the direction bit on these, and old drivers set it.
     case VIRTIO_BLK_T_FLUSH:
     case VIRTIO_BLK_T_FLUSH | VIRTIO_BLK_T_OUT:
@@ -108,8 +118,8 @@ export function parseBlkRequest(chain: DescriptorChain, limits: BlkLimits): BlkR
 }
 
 function transfer(op: 'read' | 'write', sector: number, length: number, limits: BlkLimits): BlkRequest {
-  if (length % limits.blockSize !== 0 || (sector * VIRTIO_BLK_SECTOR_SIZE) % limits.blockSize !== 0) return IOERR;
-  if (!inside(sector, length / VIRTIO_BLK_SECTOR_SIZE, REQUEST_SECTORS_MAX, limits)) return IOERR;
+  if (length % limits.blockSize !== 0 || (sector * VIRTIO_BLK_SECTOR_SIZE) % limits.blockSize !== 0) return REFUSED[op];
+  if (!inside(sector, length / VIRTIO_BLK_SECTOR_SIZE, REQUEST_SECTORS_MAX, limits)) return REFUSED[op];
   return { op, offset: sector * VIRTIO_BLK_SECTOR_SIZE, length };
 }
 
@@ -139,7 +149,7 @@ function range(
   const unmap = (flags & VIRTIO_BLK_RANGE_F_UNMAP) !== 0;
   // Section 5.2.6.2: unknown flags, and unmap on what is not writing zeroes.
   if ((flags & ~VIRTIO_BLK_RANGE_F_UNMAP) !== 0 || (unmap && op !== 'write-zeroes')) return UNSUPP;
-  if (!inside(sector, sectors, maxSectors, limits)) return IOERR;
+  if (!inside(sector, sectors, maxSectors, limits)) return REFUSED[op];
   return { op, offset: sector * VIRTIO_BLK_SECTOR_SIZE, length: sectors * VIRTIO_BLK_SECTOR_SIZE, unmap };
 }
 

@@ -85,6 +85,16 @@ export class InputDevice extends VirtioDevice {
     this.#serial = serial;
   }
 
+  /** Whether it has an event: EV_*, and KEY_*, REL_* and so on. */
+  has(type: number, code: number): boolean {
+    return this.#model.codes.get(type)?.includes(code) ?? false;
+  }
+
+  /** What the guest calls it. */
+  get name(): string {
+    return this.#model.name;
+  }
+
   /** LED_* that the guest has switched on. */
   get leds(): ReadonlySet<number> {
     return this.#leds;
@@ -116,7 +126,7 @@ export class InputDevice extends VirtioDevice {
   }
 
   #check({ type, code, value }: InputEvent): void {
-    const known = type === EV_SYN ? code === SYN_REPORT : this.#model.codes.get(type)?.includes(code);
+    const known = type === EV_SYN ? code === SYN_REPORT : this.has(type, code);
     // What goes to the LEDs comes from the guest.
     if (!known || type === EV_LED) {
       throw new RingsideError(

@@ -69,13 +69,13 @@ export interface RunOption {
   apply(draft: RunDraft, value: string): void;
 }
 
-const MEMORY_KEYS = { size: size('m', 'guest RAM; without a unit, MiB') };
-const SMP_KEYS = { cpus: count('N', 1, 8, 'number of harts') };
-const ACCEL_KEYS = {
+export const MEMORY_KEYS = { size: size('m', 'guest RAM; without a unit, MiB') };
+export const SMP_KEYS = { cpus: count('N', 1, 8, 'number of harts') };
+export const ACCEL_KEYS = {
   accel: choice(['jit', 'interp'], 'how guest code is executed'),
   cache: text('off|DIR', 'folder in which the translator keeps what it has found, or off'),
 };
-const MACHINE_KEYS = {
+export const MACHINE_KEYS = {
   type: choice(['virt'], "QEMU's riscv64 virt board"),
   aia: choice(
     ['none', 'aplic', 'aplic-imsic'],
@@ -83,7 +83,7 @@ const MACHINE_KEYS = {
   ),
   'aia-guests': count('0', 0, 0, 'interrupt files for guests of the guest: harts have no hypervisor extension'),
 };
-const NAME_KEYS = { guest: text('NAME', 'name of the VM') };
+export const NAME_KEYS = { guest: text('NAME', 'name of the VM') };
 
 /** For the help only: items stand alone. */
 const LOG_KEYS: KeyTable = Object.fromEntries(
