@@ -7,6 +7,7 @@ import { EventEmitter } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { machineConfig } from '../api/machine.ts';
 import type { MachineConfig, MachineConfigInput, MachineExit, MachineSnapshot, MachineState } from '../api/machine.ts';
+import type { LiveParts } from '../api/live.ts';
 import type { MachineView, ObjectView, RegistersView } from '../api/machine-view.ts';
 import { GoldfishRtc } from '../devices/goldfish-rtc.ts';
 import { SifiveTest } from '../devices/sifive-test.ts';
@@ -40,6 +41,7 @@ import { HartGroup } from './hart-group.ts';
 import type { JitOptions } from './hart-group.ts';
 import { hartRegisters } from './hart-registers.ts';
 import { hartSnapshots } from './hart-snapshot.ts';
+import { liveParts } from './live-parts.ts';
 import { viewMachine, viewObject, viewRegisters } from './machine-view.ts';
 import { machineAddressSpaces } from './monitor-memory.ts';
 import { MachineMonitorTarget } from './monitor-target.ts';
@@ -61,6 +63,8 @@ interface MachineEvents {
   exit: [MachineExit];
   /** Something the user should know, one line. What is said before there is a listener waits for the first one. */
   message: [string];
+  /** A device has come. */
+  'device-added': [DeviceName];
   /** A device, or a part of one, is gone from the tree (QEMU's DEVICE_DELETED). */
   'device-deleted': [DeviceName];
   /** The guest was asked to let go of a device, and does not (QEMU's DEVICE_UNPLUG_GUEST_ERROR). */
@@ -517,6 +521,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     return this.#enqueue(async () => {
       const added = await this.#peripherals.model.addDevice(device, { hotplugged: true });
       if (this.trace.active) this.#queueTrace.update();
+      this.emit('device-added', { id: added.id, path: added.path });
       return added;
     });
   }
@@ -606,6 +611,11 @@ export class Machine extends EventEmitter<MachineEvents> {
       aia: this.config.aia,
       jit: this.statistics(),
     });
+  }
+
+  /** What of it can come, go and change while it is there. */
+  liveParts(): LiveParts {
+    return liveParts(this.qom);
   }
 
   /** An object by its path. @throws RingsideError 'not-found' */

@@ -76,7 +76,7 @@ export interface MonitoredMachine {
   objectDel(kind: BackendKind, id: string): Promise<void>;
   on(event: 'state', listener: (state: MachineState) => void): unknown;
   on(event: 'exit', listener: (exit: MachineExit) => void): unknown;
-  on(event: 'device-deleted' | 'device-kept', listener: (device: DeviceName) => void): unknown;
+  on(event: 'device-added' | 'device-deleted' | 'device-kept', listener: (device: DeviceName) => void): unknown;
   on(event: 'reset', listener: (by: 'guest' | 'host') => void): unknown;
   on(event: 'rtc-change', listener: (offset: number) => void): unknown;
   on(event: 'io-error', listener: (device: string, error: IoErrorEvent) => void): unknown;
@@ -135,6 +135,7 @@ export class MachineMonitorTarget implements MonitorTarget {
     machine.on('device-deleted', (device) => this.#emit('DEVICE_DELETED', deviceName(device)));
     machine.on('device-kept', (device) => this.#emit('DEVICE_UNPLUG_GUEST_ERROR', deviceName(device)));
     this.#watchDevices();
+    machine.on('device-added', () => this.#watchDevices());
     machine.on('io-error', (device, event) => this.#ioError(device, event));
   }
 
@@ -376,7 +377,6 @@ export class MachineMonitorTarget implements MonitorTarget {
     const { types } = this.#machine.qom;
     if (!types.find(driver)?.isA('device')) throw new MonitorError(`'${driver}' is not a valid device model name`);
     await this.#machine.deviceAdd({ driver, id: text(id), bus: text(bus), properties });
-    this.#watchDevices();
   }
 
   async removeDevice(id: string): Promise<void> {

@@ -6,7 +6,7 @@ import { RingsideError } from '../errors.ts';
 import { parsePciAddress, pciAddressText } from '../pci/address.ts';
 import type { Environment } from '../qom/environment.ts';
 import { QomBus } from '../qom/object.ts';
-import type { QomObject, TypeInfo } from '../qom/object.ts';
+import type { HotplugHandler, PluggedDevice, QomObject, TypeInfo } from '../qom/object.ts';
 import type { PropertySpec } from '../qom/property.ts';
 import { isBackendKind } from '../qom/property-value.ts';
 import type { QueueServer } from './backend/queue-server.ts';
@@ -154,11 +154,28 @@ async function realizeDevice(type: VirtioDeviceType, object: QomObject, environm
   object.onClose(() => plug.unplug());
   for (const [name, property] of Object.entries(device.computed)) object.define(name, property);
   if (type.bus) {
-    const bus = new QomBus(object.type.related(type.bus), { implementation: device });
+    const bus = new QomBus(object.type.related(type.bus), { implementation: device, hotplug: new OwnBusHotplug() });
     object.addChild(`${name}.0`, bus);
     object.onClose(() => bus.remove());
   }
   object.instance = { device, plug } satisfies VirtioInstance;
+}
+
+/** What sits on a device's own bus comes and goes by the device's messages (5.3.6.2 of ports): no guest is asked for it. */
+class OwnBusHotplug implements HotplugHandler {
+  readonly #plugged = new Map<QomObject, PluggedDevice>();
+
+  plugged(device: QomObject, plugged: PluggedDevice): void {
+    this.#plugged.set(device, plugged);
+  }
+
+  unplugRequest(device: QomObject): void {
+    this.#plugged.get(device)?.remove();
+  }
+
+  unplugged(device: QomObject): void {
+    this.#plugged.delete(device);
+  }
 }
 
 function deviceContext(name: string, object: QomObject, environment: Environment): DeviceContext {

@@ -4,7 +4,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { RingsideError } from '../../core/errors.ts';
+import { errorLine, RingsideError } from '../../core/errors.ts';
 import { configProblems } from '../../core/machine/check-config.ts';
 import { closeQuestion } from '../ipc/contract.ts';
 import type { AppInfo, Params, VmInfo } from '../ipc/contract.ts';
@@ -18,6 +18,7 @@ import type { GuestCatalogue } from './guest-service.ts';
 import { exportVm, importVm } from './interchange/index.ts';
 import { MAX_TEXT } from './interchange/model.ts';
 import { InspectService } from './inspect-service.ts';
+import { LiveHardware } from './live-hardware.ts';
 import { Log } from './log.ts';
 import { LogFile } from './log-file.ts';
 import type { MachineFactory } from './machine.ts';
@@ -102,9 +103,20 @@ export async function createApp(options: AppOptions): Promise<App> {
         monitors.forget(id);
         dispatcher.broadcast('vm.removed', { id });
       },
+      booted: (id, machine) => hardware.follow(id, machine),
       log: (level, vm, text) => log.add(level, vm, text),
     },
   });
+  const hardware: LiveHardware = new LiveHardware(
+    {
+      machine: (id) => manager.machine(id),
+      target: (id) => manager.target(id),
+      booted: (id) => manager.booted(id),
+      exclusive: (id, act) => manager.live(id, act),
+      release: (id, drive) => manager.release(id, drive),
+    },
+    (id, error) => log.add('error', id, errorLine(error)),
+  );
   const guests: GuestService = new GuestService(
     options.guests,
     (guest) => dispatcher.broadcast('guest.changed', guest),
@@ -119,7 +131,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const monitors: MonitorService = new MonitorService(
     options.version,
     (id) => manager.machine(id),
-    (id) => manager.info(id).settings.name,
+    (id) => manager.target(id),
   );
   const files = new HostFiles(disks);
   const feed = new SnapshotFeed((id) => manager.snapshot(id));
@@ -202,6 +214,25 @@ export async function createApp(options: AppOptions): Promise<App> {
     },
     'vm.unwatch': ({ id }, session) => {
       feed.unwatch(id, session.id);
+      return {};
+    },
+
+    'machine.hardware': ({ id }) => hardware.view(id),
+    'vm.plug': ({ id, parts, keep }) => hardware.plug(id, parts, keep),
+    'vm.unplug': async ({ id, device, forget }) => {
+      await hardware.unplug(id, device, forget);
+      return {};
+    },
+    'vm.setLink': async ({ id, device, up }) => {
+      await hardware.setLink(id, device, up);
+      return {};
+    },
+    'vm.setBalloon': async ({ id, bytes }) => {
+      await hardware.setBalloon(id, bytes);
+      return {};
+    },
+    'vm.setProperty': async ({ id, object, property, value }) => {
+      await hardware.setProperty(id, object, property, value);
       return {};
     },
 

@@ -98,6 +98,7 @@ export class ConsolePort {
 
   /** A new machine's device: a new session begins, with an empty screen. */
   connect(device: ConsoleDevice): void {
+    if (this.#device === device) return;
     this.#device = device;
     this.#scrollback.clear();
     for (const watcher of this.#watchers) watcher.reset(this.#scrollback.end);

@@ -11,6 +11,8 @@ interface Claim {
   vm: string;
   name: string;
   readonly: boolean;
+  /** Id of the drive. */
+  drive: string;
 }
 
 export class DiskClaims {
@@ -44,13 +46,17 @@ export class DiskClaims {
       }
     });
     keys.forEach((key, at) => {
-      this.#claims.set(key, [...(this.#claims.get(key) ?? []), { vm, name, readonly: drives[at].readonly }]);
+      this.#claims.set(key, [
+        ...(this.#claims.get(key) ?? []),
+        { vm, name, readonly: drives[at].readonly, drive: drives[at].id },
+      ]);
     });
   }
 
-  release(vm: string): void {
+  /** @param drive null: all of the VM's */
+  release(vm: string, drive: string | null = null): void {
     for (const [key, claims] of this.#claims) {
-      const rest = claims.filter((claim) => claim.vm !== vm);
+      const rest = claims.filter((claim) => claim.vm !== vm || (drive !== null && claim.drive !== drive));
       if (rest.length === 0) this.#claims.delete(key);
       else this.#claims.set(key, rest);
     }

@@ -5,9 +5,12 @@
 import type { CaptureStateView } from '../../core/api/capture.ts';
 import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../core/api/inspect.ts';
 import type { LintFinding } from '../../core/api/lint.ts';
+import type { LiveParts } from '../../core/api/live.ts';
 import type { MachineConfig, MachineExit, MachineSnapshot, MachineState } from '../../core/api/machine.ts';
 import type { QueueView } from '../../core/api/queue-view.ts';
 import type { MachineView, ObjectView, RegistersView } from '../../core/api/machine-view.ts';
+import type { DeviceName } from '../../core/machine/device-removal.ts';
+import type { AddBackendOptions, BackendKind, DeviceInput, PropertyInputs } from '../../core/machine/object-model.ts';
 import type { MonitorTarget } from '../../core/monitor/target.ts';
 
 /** One end of a character device. */
@@ -56,6 +59,20 @@ export interface RunningMachine {
   view(): MachineView;
   viewObject(path: string): ObjectView;
   viewRegisters(hart: number): Promise<RegistersView>;
+  /** What of it can come, go and change while it is there. */
+  liveParts(): LiveParts;
+  /** Resolves when it is plugged in. */
+  deviceAdd(device: DeviceInput): Promise<unknown>;
+  /** Asks the guest to let go of it: 'device-deleted' or 'device-kept' follows, or nothing. */
+  deviceDel(id: string): Promise<void>;
+  objectAdd(
+    kind: BackendKind,
+    type: string,
+    id: string,
+    properties: PropertyInputs,
+    options: AddBackendOptions,
+  ): Promise<unknown>;
+  objectDel(kind: BackendKind, id: string): Promise<void>;
   /** What a monitor works on. */
   monitor(name: string): MonitorTarget;
   /** By port: serial0, console0. */
@@ -63,6 +80,7 @@ export interface RunningMachine {
   on(event: 'state', listener: (state: MachineState) => void): unknown;
   on(event: 'exit', listener: (exit: MachineExit) => void): unknown;
   on(event: 'message', listener: (message: string) => void): unknown;
+  on(event: 'device-deleted' | 'device-kept', listener: (device: DeviceName) => void): unknown;
   dispose(): Promise<void>;
 }
 

@@ -1,5 +1,6 @@
 /** The monitor of a VM that is on: HMP as a terminal, QMP as a log of what is said. One for each machine, made when asked for. */
 import { Monitor } from '../../core/monitor/monitor.ts';
+import type { MonitorTarget } from '../../core/monitor/target.ts';
 import { parseJson, stringifyJson } from '../../core/monitor/qmp/json.ts';
 import { RingsideError } from '../../core/errors.ts';
 import { commandLineOptions } from '../cli/options/command-line.ts';
@@ -19,15 +20,15 @@ export class MonitorService {
   readonly #version: string;
   /** @throws bad-state when it is off */
   readonly #machine: (id: string) => RunningMachine;
-  readonly #name: (id: string) => string;
+  readonly #target: (id: string) => MonitorTarget;
   readonly #served = new Map<string, Served>();
   /** They outlive the machine: what HMP has said can still be read. */
   readonly #terminals = new Map<string, ConsolePort>();
 
-  constructor(version: string, machine: (id: string) => RunningMachine, name: (id: string) => string) {
+  constructor(version: string, machine: (id: string) => RunningMachine, target: (id: string) => MonitorTarget) {
     this.#version = version;
     this.#machine = machine;
-    this.#name = name;
+    this.#target = target;
   }
 
   /** HMP's terminal. @throws bad-state when the VM is off */
@@ -82,7 +83,7 @@ export class MonitorService {
     if (served?.machine === machine) return served.monitor;
     this.off(id);
     const monitor = new Monitor({
-      target: machine.monitor(this.#name(id)),
+      target: this.#target(id),
       version: { ringside: this.#version },
       commandLine: commandLineOptions(),
     });

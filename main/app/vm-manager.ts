@@ -9,6 +9,7 @@ import type { MachineExit, MachineSnapshot } from '../../core/api/machine.ts';
 import { machineConfig } from '../../core/api/machine.ts';
 import { errorLine, RingsideError } from '../../core/errors.ts';
 import { configProblems, problemLine } from '../../core/machine/check-config.ts';
+import type { MonitorTarget } from '../../core/monitor/target.ts';
 import type { LibraryProblem, VmInfo, VmSettings, VmState } from '../ipc/contract.ts';
 import { ConsolePort } from './console-port.ts';
 import { copyDisk } from './copy-disk.ts';
@@ -17,6 +18,7 @@ import { fileError } from './fs-errors.ts';
 import { refuseOtherFormats } from './image-format.ts';
 import { withWholePaths } from './host-paths.ts';
 import type { BootFiles } from './interchange/model.ts';
+import type { LiveVm } from './live-hardware.ts';
 import type { MachineFactory, RunningMachine } from './machine.ts';
 import { userPath } from './paths.ts';
 import { screenText } from './screen-text.ts';
@@ -28,6 +30,8 @@ export type GuestBoot = (guest: string) => Promise<{ kernel: string; initrd?: st
 export interface ManagerEvents {
   changed(vm: VmInfo): void;
   removed(id: string): void;
+  /** It has a machine, which has not run yet. */
+  booted(id: string, machine: RunningMachine): void;
   log(level: 'info' | 'warning' | 'error', vm: string, text: string): void;
 }
 
@@ -85,8 +89,10 @@ class Vm {
   stored: LoadedVm;
   state: VmState = 'stopped';
   machine: RunningMachine | null = null;
+  /** What monitors, and others who change its hardware, work on; made when it is asked for. */
+  target: MonitorTarget | null = null;
   started: number | null = null;
-  /** What the present machine was made of. */
+  /** What the present machine was made of, with what has come to stay since. */
   booted: VmSettings | null = null;
   exit: MachineExit | null = null;
   message: string | null = null;
@@ -119,12 +125,13 @@ class Vm {
     const { id, settings, created, modified } = this.stored;
     const { state, started, exit, message } = this;
     const pending = this.live && this.booted !== null && !sameMachine(this.booted, settings);
-    const ports = portsOf(this.machine === null ? settings : (this.booted ?? settings));
+    const ports = new Set(portsOf(this.machine === null ? settings : (this.booted ?? settings)));
+    for (const port of this.ports.keys()) if (this.machine?.chardevs.has(port)) ports.add(port);
     const cloning =
       this.cloning === null
         ? null
         : { name: this.cloning.name, copied: this.cloning.copied, total: this.cloning.total };
-    return { id, settings, state, created, modified, started, exit, message, pending, ports, cloning };
+    return { id, settings, state, created, modified, started, exit, message, pending, ports: [...ports], cloning };
   }
 }
 
@@ -346,6 +353,49 @@ export class VmManager {
     return vm.machine;
   }
 
+  /** What a monitor of its machine works on. @throws bad-state when it is off */
+  target(id: string): MonitorTarget {
+    const vm = this.#get(id);
+    return (vm.target ??= this.machine(id).monitor(vm.name));
+  }
+
+  /** What its machine was made of, with what has come to stay since. @throws bad-state when it is off */
+  booted(id: string): VmSettings {
+    const vm = this.#get(id);
+    if (vm.booted === null) throw new RingsideError('bad-state', `“${vm.name}” is off: start it first`);
+    return vm.booted;
+  }
+
+  /** Does something to the machine of a VM while nothing else is done to the VM. @throws bad-state when it is off */
+  live<T>(id: string, act: (vm: LiveVm) => Promise<T>): Promise<T> {
+    return this.#exclusive(id, async (vm) => {
+      const machine = this.machine(id);
+      if (vm.ending !== null) throw new RingsideError('bad-state', `“${vm.name}” is being powered off`);
+      return act({
+        name: vm.name,
+        machine,
+        settings: vm.stored.settings,
+        amend: async (change) => {
+          const settings = change(vm.stored.settings);
+          vm.stored = await this.#options.store.save({ ...vm.stored, modified: Date.now(), settings });
+          if (vm.booted !== null) vm.booted = change(vm.booted);
+          this.#changed(vm);
+        },
+        claim: (drive) => this.#claims.claim(vm.id, vm.name, [drive]),
+        consolesChanged: () => {
+          this.#connect(vm, machine);
+          for (const [name, port] of vm.ports) if (!machine.chardevs.has(name)) port.disconnect();
+          this.#changed(vm);
+        },
+      });
+    });
+  }
+
+  /** A disk of a VM that its machine has closed. */
+  release(id: string, drive: string): void {
+    this.#claims.release(id, drive);
+  }
+
   /** Console ports of a VM, by name. */
   consoles(id: string): ReadonlyMap<string, ConsolePort> {
     const vm = this.#get(id);
@@ -396,9 +446,14 @@ export class VmManager {
       this.#options.events.log('warning', vm.id, `“${vm.name}”: ${text}`);
       this.#changed(vm);
     });
-    for (const [name, device] of machine.chardevs) this.#port(vm, name).connect(device);
+    this.#connect(vm, machine);
+    this.#options.events.booted(vm.id, machine);
     await machine.start();
     this.#follow(vm, machine);
+  }
+
+  #connect(vm: Vm, machine: RunningMachine): void {
+    for (const [name, device] of machine.chardevs) this.#port(vm, name).connect(device);
   }
 
   /** What a VM with these settings boots, for people to read; a guest that is not downloaded is noted. */
@@ -466,6 +521,7 @@ export class VmManager {
       this.#options.events.log('error', vm.id, `“${vm.name}” could not be taken down cleanly: ${errorLine(error)}`);
     }
     vm.machine = null;
+    vm.target = null;
     vm.booted = null;
     vm.started = null;
     vm.state = 'stopped';

@@ -11,6 +11,7 @@ import { actionNames } from './contract/actions.ts';
 import { deltaOp } from './contract/delta.ts';
 import { hardwareProblem, hardwareTypes } from './contract/hardware.ts';
 import { inspectCommands } from './contract/inspect-commands.ts';
+import { liveCommands } from './contract/live-hardware.ts';
 import {
   appInfo,
   exportFormat,
@@ -115,6 +116,8 @@ export const commands = {
   /** As vm.snapshot, and from now on `machine.delta` events follow to this client, at most 10 a second. */
   'vm.watch': { params: oneVm, result: z.object({ snapshot: machineSnapshot.nullable(), seq: z.number().int() }) },
   'vm.unwatch': { params: oneVm, result: done },
+
+  ...liveCommands,
 
   /** What a machine that is on is made of, now. */
   'machine.view': { params: oneVm, result: machineView },
@@ -281,7 +284,9 @@ export function closeQuestion(vms: readonly { settings: { name: string }; state:
 }
 
 export * from './contract/hardware.ts';
+export * from './contract/live-hardware.ts';
 export * from './contract/actions.ts';
+export * from '../../core/api/live.ts';
 export * from './contract/schemas.ts';
 export * from '../../core/api/capture.ts';
 export * from '../../core/api/inspect.ts';

@@ -16,6 +16,9 @@ import type {
 import type { MonitorTarget } from '../../../core/monitor/target.ts';
 import { DoubleTarget } from '../../monitor/double.ts';
 import type { ConsoleDevice, MachineFactory, RunningMachine } from '../../../main/app/machine.ts';
+import type { DeviceName } from '../../../core/machine/device-removal.ts';
+import type { AddBackendOptions, DeviceInput, PropertyInputs } from '../../../core/machine/object-model.ts';
+import { FakeHotplug } from './hotplug.ts';
 import { fakeObject, fakeView } from './machine-view.ts';
 import { FakeInspection } from './inspection.ts';
 
@@ -79,6 +82,8 @@ interface Events {
   state: [MachineState];
   exit: [MachineExit];
   message: [string];
+  'device-deleted': [DeviceName];
+  'device-kept': [DeviceName];
 }
 
 export class FakeMachine extends EventEmitter<Events> implements RunningMachine {
@@ -87,6 +92,7 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
   readonly virtio = new FakeConsole(true);
   readonly chardevs: ReadonlyMap<string, ConsoleDevice>;
   readonly inspector = new FakeInspection(() => this.#devices());
+  readonly hotplug: FakeHotplug;
   state: MachineState = 'created';
   disposed = false;
   /** Devices, by id, whose driver is not simply ready. */
@@ -101,6 +107,7 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
   constructor(config: MachineConfig) {
     super();
     this.config = config;
+    this.hotplug = new FakeHotplug(config, (event, id) => this.emit(event, { id, path: `/machine/peripheral/${id}` }));
     const ports: [string, ConsoleDevice][] = [['serial0', this.serial]];
     if (config.console) ports.push(['console0', this.virtio]);
     this.chardevs = new Map(ports);
@@ -207,6 +214,32 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
 
   viewObject(path: string) {
     return fakeObject(path);
+  }
+
+  liveParts() {
+    return this.hotplug.parts();
+  }
+
+  async deviceAdd(device: DeviceInput): Promise<void> {
+    this.hotplug.add(device);
+  }
+
+  async deviceDel(id: string): Promise<void> {
+    this.hotplug.remove(id);
+  }
+
+  async objectAdd(
+    kind: string,
+    _type: string,
+    id: string,
+    _properties: PropertyInputs,
+    { withDevice = false }: AddBackendOptions,
+  ): Promise<void> {
+    this.hotplug.backends.set(`${kind} ${id}`, withDevice);
+  }
+
+  async objectDel(kind: string, id: string): Promise<void> {
+    this.hotplug.backends.delete(`${kind} ${id}`);
   }
 
   async viewRegisters() {
