@@ -41,10 +41,17 @@ export const pluggedDevice = z.object({
   ready: z.boolean().nullable(),
   /** Of a network card: VIRTIO_NET_S_LINK_UP. */
   link: z.boolean().nullable(),
-  /** Of a disk: bytes, whether writes go to a cache until they are flushed, and the drive that it is. */
-  disk: z.object({ drive: z.string(), size: z.number(), writeCache: z.boolean(), readonly: z.boolean() }).nullable(),
+  /** Of a disk: host path, bytes, whether writes go to a cache until they are flushed, and the drive that it is. */
+  disk: z
+    .object({ drive: z.string(), file: z.string(), size: z.number(), writeCache: z.boolean(), readonly: z.boolean() })
+    .nullable(),
 });
 export type PluggedDevice = z.infer<typeof pluggedDevice>;
 
-export const liveParts = z.object({ ports: z.array(hotplugPort), devices: z.array(pluggedDevice) });
+export const liveParts = z.object({
+  ports: z.array(hotplugPort),
+  devices: z.array(pluggedDevice),
+  /** Ids of its objects (-object), which devices may share. */
+  objects: z.array(z.string()),
+});
 export type LiveParts = z.infer<typeof liveParts>;

@@ -23,7 +23,7 @@ export function liveParts(tree: ObjectTree): LiveParts {
     if (instance instanceof PcieRootPort && instance.hotplug) ports.push(portView(object, instance));
     if (object.id !== null) devices.push(deviceView(tree, object, functions.get(object.id)));
   }
-  return { ports, devices };
+  return { ports, devices, objects: [...(tree.find('/objects')?.children.keys() ?? [])] };
 }
 
 /** By id. */
@@ -97,5 +97,5 @@ function diskView(tree: ObjectTree, object: QomObject): PluggedDevice['disk'] {
   if (drive === null || !instance) return null;
   const { config } = virtioInstance(object)!.device;
   const { size, readonly } = instance.disk;
-  return { drive, size, readonly, writeCache: config.get(BLK_CONFIG_WRITEBACK) !== 0n };
+  return { drive, file: instance.disk.file, size, readonly, writeCache: config.get(BLK_CONFIG_WRITEBACK) !== 0n };
 }

@@ -218,6 +218,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     },
 
     'machine.hardware': ({ id }) => hardware.view(id),
+    'machine.settings': ({ id }) => ({ settings: hardware.settings(id) }),
     'vm.plug': ({ id, parts, keep }) => hardware.plug(id, parts, keep),
     'vm.unplug': async ({ id, device, forget }) => {
       await hardware.unplug(id, device, forget);
@@ -293,6 +294,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       return { path: where };
     },
     'disks.create': ({ path: where, size }) => files.createDisk(where, size),
+    'disks.grow': ({ path: where, size }) => files.growDisk(where, size),
   };
   const dispatcher = new Dispatcher(handlers, report);
   log.add('info', null, `Ringside ${options.version} on ${process.platform} ${process.arch}`);

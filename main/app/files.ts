@@ -4,6 +4,7 @@ import type { Stats } from 'node:fs';
 import { access, lstat, mkdir, open, readdir, stat, unlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
+import { formatHint, HINT_BYTES } from '../../core/block/format-hint.ts';
 import { errorLine, RingsideError } from '../../core/errors.ts';
 import type { FileEntry, FileListing, FileStatus } from '../ipc/contract.ts';
 import { writeFileAtomic } from './atomic-file.ts';
@@ -135,6 +136,39 @@ export class HostFiles {
       }
     } catch (error) {
       await unlink(file).catch(() => undefined);
+      throw fileError(error, file);
+    }
+    return this.status(file);
+  }
+
+  /**
+   * Makes a raw image larger; what is new reads as zeroes and takes no space yet. Harmless while a machine has it open: that goes on
+   * with the size that it has found.
+   * @throws bad-option (it would be smaller), not-found, not-a-file, no-space, too-large, permission
+   */
+  async growDisk(where: string, size: number): Promise<FileStatus> {
+    const file = userPath(where);
+    try {
+      const info = await stat(file);
+      if (!info.isFile()) throw new RingsideError('not-a-file', `${file}: only image files can be made larger`);
+      const handle = await open(file, constants.O_RDWR);
+      try {
+        const { size: now } = await handle.stat();
+        const head = new Uint8Array(HINT_BYTES);
+        const { bytesRead } = await handle.read(head, 0, HINT_BYTES, 0);
+        const hint = formatHint(head.subarray(0, bytesRead));
+        if (hint !== null)
+          throw new RingsideError('bad-image', `${file} ${hint}: only raw images are made larger here`);
+        if (size <= now) {
+          const message = `${file} has ${now} bytes: an image is only ever made larger, or what is at its end would be lost`;
+          throw new RingsideError('bad-option', message);
+        }
+        await handle.truncate(size);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+    } catch (error) {
       throw fileError(error, file);
     }
     return this.status(file);

@@ -70,6 +70,10 @@ function propertiesOf(type: QomType): PropertyInfo[] {
     target: spec.kind === 'link' ? spec.target : null,
     unit: 'unit' in spec ? (spec.unit ?? null) : spec.kind === 'size' ? 'bytes' : null,
     range: rangeOf(spec),
+    fields:
+      spec.kind === 'struct-list'
+        ? spec.fields.map(({ name, kind, description, required = false }) => ({ name, kind, description, required }))
+        : null,
     holds: spec.kind === 'string' ? (spec.holds ?? null) : null,
   }));
 }

@@ -49,6 +49,8 @@ interface Known {
   readonly leaving: Map<string, Omit<Leaving, 'state'> & { refused: boolean }>;
   /** What came with a device, by device. */
   readonly links: Map<string, { kind: BackendKind; id: string }[]>;
+  /** What came while it was on, by device. */
+  readonly plugged: Map<string, VmParts>;
 }
 
 export class LiveHardware {
@@ -64,7 +66,7 @@ export class LiveHardware {
 
   /** A VM has been started. */
   follow(id: string, machine: RunningMachine): void {
-    const known: Known = { machine, leaving: new Map(), links: new Map() };
+    const known: Known = { machine, leaving: new Map(), links: new Map(), plugged: new Map() };
     this.#known.set(id, known);
     for (const device of this.#vms.booted(id).devices) {
       if (device.id !== undefined) known.links.set(device.id, linksOf(device as VmParts['device']));
@@ -97,6 +99,22 @@ export class LiveHardware {
     };
   }
 
+  /** What the machine is made of now: what it was started with, with what has come and without what has gone since. */
+  settings(id: string): VmSettings {
+    const there = new Set(
+      this.#vms
+        .machine(id)
+        .liveParts()
+        .devices.map((device) => device.id),
+    );
+    let settings = this.#vms.booted(id);
+    for (const { id: device } of settings.devices) {
+      if (device !== undefined && !there.has(device)) settings = withoutDevice(settings, device);
+    }
+    for (const parts of this.#of(id).plugged.values()) settings = withParts(settings, parts);
+    return settings;
+  }
+
   /**
    * Attaches a device.
    *
@@ -124,6 +142,8 @@ export class LiveHardware {
         }
         for (const list of LISTS) {
           for (const { type, id: backend, ...properties } of placed[list]) {
+            // Several devices may share an object.
+            if (list === 'objects' && machine.liveParts().objects.includes(backend)) continue;
             await add(BACKEND_LISTS[list], type, backend, properties);
           }
         }
@@ -132,6 +152,7 @@ export class LiveHardware {
         const known = this.#of(id);
         known.leaving.delete(device);
         known.links.set(device, linksOf(placed.device));
+        known.plugged.set(device, placed);
       } catch (error) {
         for (const step of undo.toReversed()) await Promise.resolve(step()).catch(() => undefined);
         throw error;
@@ -199,6 +220,7 @@ export class LiveHardware {
     const links = known.links.get(device) ?? [];
     known.leaving.delete(device);
     known.links.delete(device);
+    known.plugged.delete(device);
     for (const { kind, id: backend } of links) {
       if (kind === 'drive') this.#vms.release(id, backend);
       // What came at the start stays without its device; it is to be had for the next one. Others may still use it.

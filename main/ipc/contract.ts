@@ -39,6 +39,15 @@ const consoles = z.object({ ports: z.array(consoleInfo) });
 const oneGuest = z.strictObject({ id: guestId });
 
 const done = z.object({});
+const imageSize = z.strictObject({
+  path: hostPath,
+  size: z
+    .number()
+    .int()
+    .min(512)
+    .max(2 ** 50)
+    .refine((size) => size % 512 === 0, 'a multiple of 512 bytes'),
+});
 
 const webAddress = z
   .string()
@@ -184,18 +193,9 @@ export const commands = {
     result: z.object({ path: z.string().nullable() }),
   },
   /** A new raw image, sparse. Never overwrites. */
-  'disks.create': {
-    params: z.strictObject({
-      path: hostPath,
-      size: z
-        .number()
-        .int()
-        .min(512)
-        .max(2 ** 50)
-        .refine((size) => size % 512 === 0, 'a multiple of 512 bytes'),
-    }),
-    result: fileStatus,
-  },
+  'disks.create': { params: imageSize, result: fileStatus },
+  /** Makes a raw image larger, never smaller. A VM that has it open sees the new size when it is attached anew. */
+  'disks.grow': { params: imageSize, result: fileStatus },
 } as const satisfies Record<string, { params: z.ZodType; result: z.ZodType }>;
 
 /** Every event that the app sends by itself. */

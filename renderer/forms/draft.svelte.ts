@@ -52,7 +52,8 @@ let nextKey = 0;
 
 function textOf(value: unknown): string {
   if (typeof value === 'boolean') return value ? 'on' : 'off';
-  return Array.isArray(value) ? value.join(':') : String(value);
+  if (!Array.isArray(value)) return String(value);
+  return value.some((item) => typeof item === 'object') ? JSON.stringify(value) : value.join(':');
 }
 
 function partDraft(list: PartList, config: DeviceConfig | BackendConfig): PartDraft {

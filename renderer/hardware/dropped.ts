@@ -13,6 +13,20 @@ export function droppedPaths(data: DataTransfer | null): { paths: string[]; unkn
   return { paths, unknown: paths.length > 0 ? 0 : unknown };
 }
 
+/** Images for VMs whose Hardware page is not shown yet. */
+const waiting = new Map<string, string[]>();
+
+/** Images that were dropped elsewhere onto a VM: its Hardware page takes them over when it opens. */
+export function keepImages(vm: string, paths: readonly string[]): void {
+  waiting.set(vm, [...(waiting.get(vm) ?? []), ...paths]);
+}
+
+export function takeImages(vm: string): string[] {
+  const paths = waiting.get(vm) ?? [];
+  waiting.delete(vm);
+  return paths;
+}
+
 /** Of a text/uri-list (RFC 2483), its file:// lines. */
 function linkedPaths(list: string): string[] {
   return list

@@ -1,6 +1,6 @@
 /** The host's files as the file browser sees them, new disks, and the catalogue's downloads. */
 import { execFileSync } from 'node:child_process';
-import { mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { GuestInfo } from '../../main/ipc/contract.ts';
@@ -99,6 +99,7 @@ describe('what is at a path', () => {
 });
 
 describe('a new disk', () => {
+  const grow = (name: string, size: number) => client.call('disks.grow', { path: path.join(folder, name), size });
   const create = (name: string, size: number) => client.call('disks.create', { path: path.join(folder, name), size });
 
   test('has its size and takes no space', async () => {
@@ -115,6 +116,19 @@ describe('a new disk', () => {
     await symlink('elsewhere', path.join(folder, 'link.raw'));
     expect(await refusal(create('link.raw', MIB))).toContain('it exists already');
     expect(await readdir(folder)).toEqual(['a.raw', 'link.raw']);
+  });
+
+  test('an image is made larger, never smaller, and only a raw one', async () => {
+    await create('a.raw', MIB);
+    await writeFile(path.join(folder, 'a.raw'), 'kept', { flag: 'r+' });
+    expect(await grow('a.raw', 4 * MIB)).toMatchObject({ size: 4 * MIB });
+    expect((await readFile(path.join(folder, 'a.raw'))).subarray(0, 5).toString()).toBe('kept\0');
+    expect(await refusal(grow('a.raw', 2 * MIB))).toContain('only ever made larger');
+    expect(await refusal(grow('a.raw', 4 * MIB))).toContain('only ever made larger');
+    expect(await refusal(grow('none.raw', MIB))).toContain('not-found');
+    expect(await refusal(grow('.', MIB))).toContain('not-a-file');
+    await writeFile(path.join(folder, 'b.qcow2'), Buffer.concat([Buffer.from('QFI\xfb', 'latin1'), Buffer.alloc(600)]));
+    expect(await refusal(grow('b.qcow2', MIB))).toContain('looks like a QCOW image');
   });
 
   test('the disks folder is made, no other is', async () => {

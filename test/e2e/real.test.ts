@@ -1,5 +1,5 @@
 /** The main story on the real thing: Debian of the catalogue, on our machine, in a browser. */
-import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -7,7 +7,8 @@ import type { App } from '../../main/app/app.ts';
 import { createProductionApp } from '../../main/app/production.ts';
 import { fetchGuest } from '../../main/guests/index.ts';
 import { noBrowser, Workstation } from './browser.ts';
-import { DEBIAN, tellStory } from './story.ts';
+import { tellLiveStory } from './live-story.ts';
+import { beginStory, DEBIAN, endStory } from './story.ts';
 
 const MIB = 2 ** 20;
 const FETCH_MS = 600_000;
@@ -18,6 +19,12 @@ describe('Debian in the workstation', { timeout: 2 * DEBIAN.bootTime }, () => {
   let app: App | null = null;
   let workstation: Workstation | null = null;
   let missing = noBrowser;
+  const emptyImage = async (name: string) => {
+    const file = path.join(home, name);
+    await writeFile(file, '');
+    await truncate(file, 64 * MIB);
+    return file;
+  };
 
   beforeAll(async () => {
     if (missing !== null) return;
@@ -28,11 +35,7 @@ describe('Debian in the workstation', { timeout: 2 * DEBIAN.bootTime }, () => {
       return;
     }
     home = await mkdtemp(path.join(tmpdir(), 'ringside-real-'));
-    disk = path.join(home, 'disk.raw');
-    await writeFile(disk, '');
-    const file = await open(disk, 'r+');
-    await file.truncate(64 * MIB);
-    await file.close();
+    disk = await emptyImage('disk.raw');
     app = await createProductionApp({ version: '0.0.0', home });
     workstation = await Workstation.open(app);
   }, FETCH_MS);
@@ -45,12 +48,24 @@ describe('Debian in the workstation', { timeout: 2 * DEBIAN.bootTime }, () => {
     if (home) await rm(home, { recursive: true, force: true });
   });
 
-  test('create, attach, boot, type, watch, power off', async () => {
-    await tellStory(workstation!, {
-      ...DEBIAN,
-      disk,
-      pictures: 'debian',
-    });
+  const story = () => ({ ...DEBIAN, disk, pictures: 'debian' });
+
+  test('create, attach, boot, type, watch', async () => {
+    await beginStory(workstation!, story());
+    expect(workstation!.complaints).toEqual([]);
+  });
+
+  test('attach to the running VM, watch, stop at a sector, step, let a request fail, clear, detach', async () => {
+    const image = await emptyImage('hot.raw');
+    await tellLiveStory(workstation!, image, DEBIAN.prompt);
+    expect(workstation!.complaints).toEqual([]);
+    const [vm] = app!.vms();
+    expect(vm.pending).toBe(false);
+    expect(vm.settings.drives.map(({ file }) => file)).toEqual([disk]);
+  });
+
+  test('power off', async () => {
+    await endStory(workstation!, story(), /gone 42/);
     expect(workstation!.complaints).toEqual([]);
   });
 

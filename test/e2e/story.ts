@@ -48,6 +48,12 @@ async function chooseInFileBrowser({ page }: Workstation, disk: string): Promise
 }
 
 export async function tellStory(workstation: Workstation, story: Story): Promise<void> {
+  await beginStory(workstation, story);
+  await endStory(workstation, story);
+}
+
+/** Up to a VM that runs. */
+export async function beginStory(workstation: Workstation, story: Story): Promise<void> {
   const { page } = workstation;
 
   await page.getByTestId('new-vm').click();
@@ -115,12 +121,19 @@ export async function tellStory(workstation: Workstation, story: Story): Promise
   await page.getByTestId('tab-overview').click();
   await page.getByTestId('harts').waitFor();
   await workstation.pictures(`${story.pictures}-overview`);
+}
 
-  // Power off asks first.
+/**
+ * Power off asks first.
+ *
+ * @param last what the console still shows then
+ */
+export async function endStory(workstation: Workstation, story: Story, last = story.written): Promise<void> {
+  const { page } = workstation;
   await page.getByTestId('power-off').click();
   await workstation.pictures(`${story.pictures}-power-off`);
   await page.getByTestId('confirm-yes').click();
   await workstation.state('stopped');
   await page.getByTestId('tab-console').click();
-  await workstation.see(story.written);
+  await workstation.see(last);
 }

@@ -37,6 +37,10 @@ export const propertyInfo = z.object({
   unit: z.string().nullable(),
   /** Of numbers, both inclusive. */
   range: z.object({ min: z.string(), max: z.string() }).nullable(),
+  /** Of a list of structures, which as text is JSON. */
+  fields: z
+    .array(z.object({ name: z.string(), kind: z.string(), description: z.string(), required: z.boolean() }))
+    .nullable(),
   /** The text is a path on the host, of such a thing. */
   holds: z.enum(['file', 'folder', 'socket']).nullable(),
 });

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { hotplugPort, pluggedDevice } from '../../../core/api/live.ts';
 import { backendConfig, deviceConfig, driveConfig } from '../../../core/api/machine.ts';
-import { hostPath, vmId } from './schemas.ts';
+import { hostPath, vmId, vmSettings } from './schemas.ts';
 
 /** A device's id; one that may come and go needs one. */
 export const deviceId = z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,63}$/, 'give it a name');
@@ -48,6 +48,8 @@ const done = z.object({});
 export const liveCommands = {
   /** What of a VM that is on can come, go and change. */
   'machine.hardware': { params: z.strictObject({ id: vmId }), result: liveHardware },
+  /** A VM that is on as it is now: what it was started with, with what has come and without what has gone since. */
+  'machine.settings': { params: z.strictObject({ id: vmId }), result: z.object({ settings: vmSettings }) },
   /**
    * Attaches a device to a VM that is on; `keep`: it is in its settings from now on too. Resolves when it is plugged in; the guest
    * may have to do its part. Refused as a whole, with nothing left behind.

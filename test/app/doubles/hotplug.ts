@@ -73,9 +73,13 @@ export class FakeHotplug {
           address: port < 0 ? null : `0000:0${port + 1}:00.0`,
           ready: driver === 'pcie-root-port' ? null : this.served || !hotplugged,
           link: driver.startsWith('virtio-net') ? (this.#links.get(id) ?? true) : null,
-          disk: drive === null ? null : { drive, size: 64 * 2 ** 20, writeCache: true, readonly: false },
+          disk:
+            drive === null
+              ? null
+              : { drive, file: `/images/${drive}.raw`, size: 64 * 2 ** 20, writeCache: true, readonly: false },
         };
       }),
+      objects: [...this.backends.keys()].flatMap((backend) => /^object (.*)/.exec(backend)?.[1] ?? []),
     };
   }
 
