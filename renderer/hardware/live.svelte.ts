@@ -66,7 +66,8 @@ export class Live {
   }
 
   async unplug(device: string, forget: boolean): Promise<void> {
-    if (await act(() => app.client.call('vm.unplug', { id: this.id, device, forget }))) this.#asked = [...this.#asked, device];
+    if (await act(() => app.client.call('vm.unplug', { id: this.id, device, forget })))
+      this.#asked = [...this.#asked, device];
     await this.#poll.now();
   }
 
