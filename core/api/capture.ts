@@ -6,6 +6,9 @@ import { decodedField } from './queue-view.ts';
 const count = z.number().int().min(0);
 
 export const captureState = z.object({
+  /** The file, and how many bytes it may have. */
+  file: z.string(),
+  limit: count,
   requests: count,
   /** Requests that the file had no room for. */
   leftOut: count,
@@ -46,6 +49,10 @@ export const capturedRequest = z.object({
   writable: z.string(),
 });
 export type CapturedRequestView = z.infer<typeof capturedRequest>;
+
+/** A network card whose packets go to a pcapng file. */
+export const packetCapture = z.object({ device: z.string(), file: z.string() });
+export type PacketCapture = z.infer<typeof packetCapture>;
 
 export const replayResult = z.object({
   requests: count,

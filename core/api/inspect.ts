@@ -128,6 +128,16 @@ export const queueControl = z.object({
 });
 export type QueueControl = z.infer<typeof queueControl>;
 
+/** A queue of which something is set, or that is being captured. */
+export const activeQueue = z.object({
+  device: z.string(),
+  queue: z.number().int(),
+  /** null: nothing is set on it. */
+  control: queueControl.nullable(),
+  capturing: z.boolean(),
+});
+export type ActiveQueue = z.infer<typeof activeQueue>;
+
 /** A request that has been seen, in arrays: what is at index i of each belongs together. */
 export interface RequestColumns {
   /** How many. */

@@ -32,6 +32,9 @@ export interface CaptureOptions {
 }
 
 export interface CaptureState {
+  readonly file: string;
+  /** Bytes that it may have. */
+  readonly limit: number;
   readonly requests: number;
   readonly leftOut: number;
   /** Bytes of the file. */
@@ -42,6 +45,7 @@ export interface CaptureState {
 
 export class CaptureWriter {
   readonly epoch: number;
+  readonly #file: string;
   readonly #fd: number;
   readonly #limit: number;
   readonly #keep: number;
@@ -55,6 +59,7 @@ export class CaptureWriter {
   /** @throws RingsideError 'io' when the file cannot be made, or is there already */
   constructor({ file, limit, keep, header, epoch }: CaptureOptions) {
     this.epoch = epoch;
+    this.#file = file;
     this.#limit = limit;
     this.#keep = keep;
     try {
@@ -71,7 +76,14 @@ export class CaptureWriter {
   }
 
   get state(): CaptureState {
-    return { requests: this.#requests, leftOut: this.#leftOut, bytes: this.#bytes, error: this.#error };
+    return {
+      file: this.#file,
+      limit: this.#limit,
+      requests: this.#requests,
+      leftOut: this.#leftOut,
+      bytes: this.#bytes,
+      error: this.#error,
+    };
   }
 
   /**

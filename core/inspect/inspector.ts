@@ -1,5 +1,6 @@
 /** What a machine shows of its queues to those who look inside, and what it lets them do there. Control thread. */
-import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../api/inspect.ts';
+import type { PacketCapture } from '../api/capture.ts';
+import type { ActiveQueue, QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../api/inspect.ts';
 import { monotonicNow } from '../engine.ts';
 import type { LintFinding } from '../api/lint.ts';
 import { MAX_ROWS } from '../api/queue-view.ts';
@@ -47,8 +48,10 @@ export class MachineInspector {
   readonly #memory: GuestMemory;
   readonly #tree: () => ObjectTree;
   readonly #shared = new Map<string, Promise<Shared>>();
-  /** What ends the captures of packets, by device. */
-  readonly #packets = new Map<string, () => Promise<void>>();
+  /** Captures of packets, by device: the file, and what ends it. */
+  readonly #packets = new Map<string, { file: string; end: () => Promise<void> }>();
+  /** Queues that somebody has controlled or captured, and that have not been seen without it since. */
+  readonly #touched = new Map<string, { device: string; queue: number }>();
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
@@ -124,7 +127,40 @@ export class MachineInspector {
   /** @throws RingsideError */
   async control(device: string, queue: number, command: QueueCommand): Promise<QueueControl> {
     const { transport } = this.#find(device, queue);
+    this.#touch(device, queue);
     return transport.controlQueue(queue, command);
+  }
+
+  #touch(device: string, queue: number): void {
+    this.#touched.set(`${queue} ${device}`, { device, queue });
+  }
+
+  /** Queues of which anything is set, or that are being captured. Those that nobody has touched are not asked. */
+  async active(): Promise<ActiveQueue[]> {
+    const active: ActiveQueue[] = [];
+    for (const [key, { device, queue }] of [...this.#touched]) {
+      const found = await this.#look(device, queue).catch(() => null);
+      if (found === null) this.#touched.delete(key);
+      else active.push(found);
+    }
+    return active;
+  }
+
+  /** null: nothing is set on it, and nothing captures it. */
+  async #look(device: string, queue: number): Promise<ActiveQueue | null> {
+    const { transport } = this.#find(device, queue);
+    const control = await transport.controlQueue(queue, { op: 'state' });
+    const capturing = (await transport.captureQueue(queue)) !== null;
+    if (!control.active && !capturing) return null;
+    return { device, queue, control: control.active ? control : null, capturing };
+  }
+
+  /** Clears what is set on queues, on all of them; captures go on. */
+  async clearAll(): Promise<void> {
+    for (const { device, queue, control } of await this.active()) {
+      // A device may have been unplugged meanwhile.
+      if (control !== null) await this.control(device, queue, { op: 'clear' }).catch(() => {});
+    }
   }
 
   /**
@@ -160,6 +196,7 @@ export class MachineInspector {
   ): Promise<CaptureState | null> {
     const { transport } = this.#find(device, queue);
     if (!options) return transport.captureQueue(queue, options);
+    this.#touch(device, queue);
     const epoch = monotonicNow();
     const header: CaptureHeader = {
       device,
@@ -173,19 +210,20 @@ export class MachineInspector {
   }
 
   /**
-   * Begins to write what goes through a network card to a pcapng file, or ends it (null).
+   * Begins to write what goes through a network card to a new pcapng file, ends it (null), or only says how it stands.
    *
-   * @returns whether it goes on
-   * @throws RingsideError 'not-found', 'unsupported' of a device without a netdev, 'in-use', 'io'
+   * @returns what goes on; null when nothing does
+   * @throws RingsideError 'not-found', 'unsupported' of a device without a netdev, 'in-use', 'io' when the file is there
    */
-  async capturePackets(device: string, file: string | null): Promise<boolean> {
+  async capturePackets(device: string, file?: string | null): Promise<PacketCapture | null> {
     const { object } = this.#find(device, 0);
     const going = this.#packets.get(device);
+    if (file === undefined) return going ? { device, file: going.file } : null;
     if (file === null) {
       this.#packets.delete(device);
       // A netdev that is gone has closed its captures.
-      await going?.().catch(() => {});
-      return false;
+      await going?.end().catch(() => {});
+      return null;
     }
     if (going) throw new RingsideError('in-use', `packets of "${device}" are being captured already: end that first.`);
     const id = object.type.isA('virtio-net-device') ? object.value<string | null>('netdev') : null;
@@ -193,8 +231,9 @@ export class MachineInspector {
     if (!netdev?.realized) {
       throw new RingsideError('unsupported', `"${device}" is not a network card on a netdev: there are no packets.`);
     }
-    this.#packets.set(device, await (netdev.instance as Netdev).capture(file));
-    return true;
+    const end = await (netdev.instance as Netdev).capture(file, { exclusive: true });
+    this.#packets.set(device, { file, end });
+    return { device, file };
   }
 
   /**

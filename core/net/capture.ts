@@ -10,8 +10,10 @@ import type { Direction } from './pcapng.ts';
 const BUFFER_BYTES = 256 * 1024;
 
 export interface CaptureOptions {
-  /** Path; what is there is replaced. */
+  /** Path. */
   readonly file: string;
+  /** What is there is not replaced, but an error. */
+  readonly exclusive?: boolean;
   /** Name of the interface in the capture. */
   readonly name: string;
   /** Bytes of a frame that are kept. */
@@ -30,11 +32,11 @@ export class Capture {
    * @param onError told once, when the file cannot be written any more: the capture ends there
    * @throws RingsideError 'io' when the file cannot be made
    */
-  constructor({ file, name, maxBytes }: CaptureOptions, onError: (message: string) => void) {
+  constructor({ file, exclusive, name, maxBytes }: CaptureOptions, onError: (message: string) => void) {
     this.#maxBytes = maxBytes;
     this.#onError = onError;
     try {
-      this.#fd = openSync(file, 'w', 0o600);
+      this.#fd = openSync(file, exclusive ? 'wx' : 'w', 0o600);
     } catch (error) {
       throw new RingsideError('io', `The capture "${file}" cannot be made: ${errorLine(error)}.`, { cause: error });
     }

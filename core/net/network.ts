@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads';
 
 import { RingsideError, errorLine } from '../errors.ts';
+import type { CaptureOptions } from './capture.ts';
 import type { ErrorKind } from '../errors.ts';
 import type { NetdevEvent } from './endpoint.ts';
 import type { NetBackendInit, NetMessage, NetRequest, NetWorkerData } from './messages.ts';
@@ -231,13 +232,14 @@ export class Netdev {
   /**
    * Writes all frames of the card on this netdev, both ways, to a pcapng file (QEMU: filter-dump).
    *
-   * @param maxBytes of a frame that are kept
+   * @param options maxBytes: of a frame that are kept; exclusive: a file that is there is not replaced, but an error
    * @returns ends the capture; resolves when the file is whole
    * @throws RingsideError 'io'
    */
-  async capture(file: string, maxBytes = 65536): Promise<() => Promise<void>> {
+  async capture(file: string, options: Partial<CaptureOptions> = {}): Promise<() => Promise<void>> {
+    const { maxBytes = 65536, exclusive = false } = options;
     const number = ++this.#captures;
-    await this.#host.ask({ op: 'capture', id: this.id, number, options: { file, maxBytes, name: this.id } });
+    await this.#host.ask({ op: 'capture', id: this.id, number, options: { file, maxBytes, exclusive, name: this.id } });
     return async () => {
       await this.#host.ask({ op: 'end-capture', id: this.id, number });
     };

@@ -256,7 +256,9 @@ export async function createApp(options: AppOptions): Promise<App> {
     'inspect.packets': (params) => inspect.packets(params),
     'inspect.openCapture': (params, session) => inspect.openCapture(params, session),
     'inspect.capturedRequest': (params) => inspect.capturedRequest(params),
-    'inspect.replay': (params) => inspect.replay(params),
+    'inspect.replay': (params, session) => inspect.replay(params, session),
+    'inspect.active': (params) => inspect.active(params),
+    'inspect.clearAll': (params) => inspect.clearAll(params),
     'inspect.bytes': (params) => inspect.bytes(params),
     'inspect.control': (params) => inspect.control(params),
     'monitor.attach': ({ id }, session) => {

@@ -12,6 +12,7 @@ import type { BytePort, Params, Result } from '../ipc/contract.ts';
 import { encodeBatch, MAX_UNACKNOWLEDGED } from '../ipc/contract/inspect-frames.ts';
 import type { Session } from '../ipc/dispatcher.ts';
 import type { MachineInspection } from './machine.ts';
+import { CaptureFiles } from './capture-files.ts';
 import { userPath } from './paths.ts';
 import type { Streams } from './streams.ts';
 
@@ -19,6 +20,7 @@ import type { Streams } from './streams.ts';
 const UNCLAIMED_MS = 30_000;
 
 export class InspectService {
+  readonly #files = new CaptureFiles();
   readonly #streams: Streams;
   readonly #inspector: (id: string) => MachineInspection;
 
@@ -56,13 +58,24 @@ export class InspectService {
     return { capture: await inspector.capture(device, queue, { file: userPath(action.file), limit, keep }) };
   }
 
-  async packets({ id, device, file }: Params<'inspect.packets'>): Promise<Result<'inspect.packets'>> {
-    const active = await this.#inspector(id).capturePackets(device, file === null ? null : userPath(file));
-    return { active };
+  async packets({ id, device, action }: Params<'inspect.packets'>): Promise<Result<'inspect.packets'>> {
+    const inspector = this.#inspector(id);
+    if (action.op === 'state') return { packets: await inspector.capturePackets(device) };
+    if (action.op === 'stop') return { packets: await inspector.capturePackets(device, null) };
+    return { packets: await inspector.capturePackets(device, userPath(action.file)) };
   }
 
-  openCapture({ file }: Params<'inspect.openCapture'>, session: Session): Result<'inspect.openCapture'> {
-    const capture = new CaptureFile(userPath(file));
+  async active({ id }: Params<'inspect.active'>): Promise<Result<'inspect.active'>> {
+    return { queues: await this.#inspector(id).active() };
+  }
+
+  async clearAll({ id }: Params<'inspect.clearAll'>): Promise<Result<'inspect.clearAll'>> {
+    await this.#inspector(id).clearAll();
+    return {};
+  }
+
+  async openCapture({ file }: Params<'inspect.openCapture'>, session: Session): Promise<Result<'inspect.openCapture'>> {
+    const capture = await CaptureFile.open(userPath(file));
     const watcher = new Watcher();
     watcher.onEnd(() => capture.close());
     const info = captureInfoOf(capture);
@@ -70,17 +83,14 @@ export class InspectService {
     return { stream, info };
   }
 
-  capturedRequest({ file, index }: Params<'inspect.capturedRequest'>): Result<'inspect.capturedRequest'> {
-    const capture = new CaptureFile(userPath(file));
-    try {
-      return capturedRequestView(capture, index);
-    } finally {
-      capture.close();
-    }
+  capturedRequest({ file, index }: Params<'inspect.capturedRequest'>): Promise<Result<'inspect.capturedRequest'>> {
+    return this.#files.look(userPath(file), (capture) => capturedRequestView(capture, index));
   }
 
-  async replay({ file, image, copy }: Params<'inspect.replay'>): Promise<Result<'inspect.replay'>> {
-    const capture = new CaptureFile(userPath(file));
+  async replay({ file, image, copy }: Params<'inspect.replay'>, session: Session): Promise<Result<'inspect.replay'>> {
+    const capture = await CaptureFile.open(userPath(file));
+    let wanted = true;
+    session.onClose(() => (wanted = false));
     try {
       try {
         await copyFile(userPath(image), userPath(copy), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
@@ -93,6 +103,7 @@ export class InspectService {
         capture,
         image: userPath(copy),
         host: createHost({ addon: { reason: "a copy is nobody else's" } }),
+        progress: () => wanted,
       });
     } finally {
       capture.close();

@@ -2,8 +2,8 @@
  * What the app needs of a machine. core/machine's Machine is one; the tests bring a scripted one. Nothing else of the
  * emulator is known here.
  */
-import type { CaptureStateView } from '../../core/api/capture.ts';
-import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../core/api/inspect.ts';
+import type { CaptureStateView, PacketCapture } from '../../core/api/capture.ts';
+import type { ActiveQueue, QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../core/api/inspect.ts';
 import type { LintFinding } from '../../core/api/lint.ts';
 import type { LiveParts } from '../../core/api/live.ts';
 import type { MachineConfig, MachineExit, MachineSnapshot, MachineState } from '../../core/api/machine.ts';
@@ -41,7 +41,9 @@ export interface MachineInspection {
     queue: number,
     options?: { file: string; limit: number; keep: number } | null,
   ): Promise<CaptureStateView | null>;
-  capturePackets(device: string, file: string | null): Promise<boolean>;
+  capturePackets(device: string, file?: string | null): Promise<PacketCapture | null>;
+  active(): Promise<ActiveQueue[]>;
+  clearAll(): Promise<void>;
   findings(device: string, clear: boolean): Promise<LintFinding[]>;
   bytes(address: bigint, length: number): Uint8Array;
 }

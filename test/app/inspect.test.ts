@@ -224,9 +224,28 @@ describe('a watch', () => {
     expect(await capture({ op: 'state' })).toEqual({ capture: null });
     expect(await capture({ op: 'start', file: '/tmp/x' })).toMatchObject({ capture: { requests: 0 } });
     expect(await capture({ op: 'stop' })).toMatchObject({ capture: { requests: 0 } });
-    expect(await client.call('inspect.packets', { id, device: 'net0', file: '/tmp/x.pcapng' })).toEqual({
-      active: true,
+    const packets = (action: { op: 'start'; file: string } | { op: 'stop' | 'state' }) =>
+      client.call('inspect.packets', { id, device: 'net0', action });
+    const going = { packets: { device: 'net0', file: '/tmp/x.pcapng' } };
+    expect(await packets({ op: 'start', file: '/tmp/x.pcapng' })).toEqual(going);
+    expect(await packets({ op: 'state' })).toEqual(going);
+    expect(await packets({ op: 'stop' })).toEqual({ packets: null });
+  });
+
+  it('says which queues anything is set on, or captures, and clears all at once', async () => {
+    await client.call('vm.start', { id });
+    const active = async () => (await client.call('inspect.active', { id })).queues;
+    const queue = { id, device: 'rng0', queue: 0 };
+    expect(await active()).toEqual([]);
+    await client.call('inspect.control', { ...queue, command: { op: 'state' } });
+    expect(await active()).toEqual([]);
+    await client.call('inspect.control', { ...queue, command: { op: 'pause' } });
+    await client.call('inspect.capture', { ...queue, action: { op: 'start', file: '/tmp/x' } });
+    expect(await active()).toMatchObject([{ device: 'rng0', queue: 0, control: { paused: true }, capturing: true }]);
+    await client.call('inspect.clearAll', { id });
+    expect(await active()).toEqual([{ device: 'rng0', queue: 0, control: null, capturing: true }]);
+    expect(await client.call('inspect.control', { ...queue, command: { op: 'state' } })).toMatchObject({
+      paused: false,
     });
-    expect(await client.call('inspect.packets', { id, device: 'net0', file: null })).toEqual({ active: false });
   });
 });

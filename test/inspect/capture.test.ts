@@ -75,7 +75,7 @@ describe('a capture', () => {
     await blk.read(0, 1);
     expect(await transport.captureQueue(0)).toBe(null);
 
-    const capture = new CaptureFile(file);
+    const capture = await CaptureFile.open(file);
     expect(capture).toMatchObject({ count: 4, leftOut: 0, complete: true, header: { device: 'drive0' } });
     const batches = [...captureBatches(capture)];
     expect(batches).toHaveLength(1);
@@ -106,7 +106,7 @@ describe('a capture', () => {
     const state = (await transport.captureQueue(0, null))!;
     expect(state.bytes).toBeLessThanOrEqual(4096);
     expect(state.requests + state.leftOut).toBe(100);
-    const capture = new CaptureFile(file);
+    const capture = await CaptureFile.open(file);
     expect(capture).toMatchObject({ count: state.requests, leftOut: state.leftOut, complete: true });
     expect(capture.request(0)).toMatchObject({ readableLength: 528, readable: { length: 32 } });
     expect([...captureBatches(capture)].at(-1)!.leftOut).toBe(state.leftOut);
@@ -121,7 +121,7 @@ describe('a capture', () => {
     await start();
     await blk.read(0, 1);
     await bench.bus.detach(driver.slot);
-    const capture = new CaptureFile(file);
+    const capture = await CaptureFile.open(file);
     expect(capture).toMatchObject({ count: 1, complete: true });
     capture.close();
   });
@@ -134,7 +134,7 @@ describe('a file', () => {
     for (let i = 0; i < 5; i++) await blk.read(i, 1);
     await transport.captureQueue(0, null);
     truncateSync(file, readFileSync(file).length - 20);
-    const capture = new CaptureFile(file);
+    const capture = await CaptureFile.open(file);
     expect(capture).toMatchObject({ count: 4, complete: false });
     capture.close();
   });
@@ -143,29 +143,39 @@ describe('a file', () => {
     const { blk, start, transport } = await setUp();
     await start();
     await blk.read(0, 1);
+    await blk.read(1, 1);
     await transport.captureQueue(0, null);
     const good = readFileSync(file);
     const header = good.readUInt32LE(12);
-    const broken = (change: (bytes: Buffer) => void): (() => void) => {
+    const request = 16 + header + 8;
+    const refused = async (why: string, change: (bytes: Buffer) => void) => {
       const bytes = Buffer.from(good);
       change(bytes);
       writeFileSync(file, bytes);
-      return () => new CaptureFile(file).close();
+      await expect(CaptureFile.open(file), why).rejects.toMatchObject({
+        kind: 'bad-image',
+        message: expect.stringContaining(why) as string,
+      });
     };
-    expect(broken((bytes) => bytes.fill(0, 0, 4))).toThrow('begins otherwise');
-    expect(broken((bytes) => bytes.writeUInt32LE(2, 8))).toThrow('version is 2');
-    expect(broken((bytes) => bytes.writeUInt32LE(0xffff_ffff, 12))).toThrow('header is broken');
-    expect(broken((bytes) => bytes.write('[', 16))).toThrow('header is broken');
-    expect(broken((bytes) => bytes.writeUInt32LE(77, 16 + header))).toThrow('of kind 77');
-    expect(broken((bytes) => bytes.writeUInt32LE(4, 20 + header))).toThrow('is broken');
-    expect(() => new CaptureFile(folder)).toThrow('not a file');
-    expect(() => new CaptureFile(join(folder, 'none'))).toThrow('cannot be opened');
+    await refused('begins otherwise', (bytes) => bytes.fill(0, 0, 4));
+    await refused('version is 2', (bytes) => bytes.writeUInt32LE(2, 8));
+    await refused('header is broken', (bytes) => bytes.writeUInt32LE(0xffff_ffff, 12));
+    await refused('header is broken', (bytes) => bytes.write('[', 16));
+    await refused('of kind 77', (bytes) => bytes.writeUInt32LE(77, 16 + header));
+    await refused('is broken', (bytes) => bytes.writeUInt32LE(4, 20 + header));
+    // Times with which a page could not draw: none, endless, backwards, and of a request done before the one before it.
+    await refused('times of request 0', (bytes) => bytes.writeDoubleLE(NaN, request));
+    await refused('times of request 0', (bytes) => bytes.writeDoubleLE(1e300, request + 24));
+    await refused('times of request 0', (bytes) => bytes.writeDoubleLE(0, request + 24));
+    await refused('times of request 1', (bytes) => bytes.writeDoubleLE(1e17, request + 24));
+    await expect(CaptureFile.open(folder)).rejects.toThrow('not a file');
+    await expect(CaptureFile.open(join(folder, 'none'))).rejects.toThrow('cannot be opened');
     // A request whose lengths do not add up.
     writeFileSync(file, good);
     const lie = Buffer.from(good);
     lie.writeUInt32LE(9999, 16 + header + 8 + 64 + 4);
     writeFileSync(file, lie);
-    const capture = new CaptureFile(file);
+    const capture = await CaptureFile.open(file);
     expect(() => capture.request(0)).toThrow('request 0 is broken');
     capture.close();
   });
@@ -182,7 +192,7 @@ describe('a file', () => {
       bytes[at] ^= 0xff;
       writeFileSync(file, bytes);
       try {
-        const capture = new CaptureFile(file);
+        const capture = await CaptureFile.open(file);
         try {
           for (let i = 0; i < capture.count; i++) capturedRequestView(capture, i);
         } finally {
@@ -203,7 +213,7 @@ describe('a replay', () => {
     for (let i = 0; i < 40; i++) await blk.read(i * 2, 4);
     await blk.read(99_999, 1);
     await transport.captureQueue(0, null);
-    const capture = new CaptureFile(file);
+    const capture = await CaptureFile.open(file);
     const copy = join(folder, 'copy.raw');
     copyFileSync(before, copy);
     const same = await replay({ capture, image: copy, host });
@@ -225,7 +235,7 @@ describe('a replay', () => {
     await blk.write(0, new Uint8Array(512));
     await blk.flush();
     await transport.captureQueue(0, null);
-    const capture = new CaptureFile(file);
+    const capture = await CaptureFile.open(file);
     expect(await replay({ capture, image: before, host })).toMatchObject({ requests: 1, skipped: 1, different: 0 });
     capture.close();
   });

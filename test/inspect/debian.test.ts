@@ -88,12 +88,14 @@ describe.skipIf('reason' in found)('the inspector of a Debian guest', () => {
   it('writes the packets of its card as pcapng', async () => {
     const { inspector } = running.machine;
     const file = join(folder, 'net.pcapng');
-    expect(await inspector.capturePackets('nic0', file)).toBe(true);
+    expect(await inspector.capturePackets('nic0', file)).toEqual({ device: 'nic0', file });
     await expect(inspector.capturePackets('nic0', file)).rejects.toMatchObject({ kind: 'in-use' });
     await expect(inspector.capturePackets('drive0', file)).rejects.toMatchObject({ kind: 'unsupported' });
     // Nobody answers, but it asks.
     await running.shell.run('ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up; ping -c 1 -w 2 10.0.0.2');
-    expect(await inspector.capturePackets('nic0', null)).toBe(false);
+    expect(await inspector.capturePackets('nic0')).toEqual({ device: 'nic0', file });
+    expect(await inspector.capturePackets('nic0', null)).toBe(null);
+    await expect(inspector.capturePackets('nic0', file)).rejects.toThrow('EEXIST');
     const bytes = readFileSync(file);
     expect(bytes.readUInt32LE(0)).toBe(0x0a0d0d0a);
     // Who has 10.0.0.2?

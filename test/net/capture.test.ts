@@ -37,7 +37,7 @@ function blocks(bytes: Uint8Array): { type: number; body: DataView }[] {
 async function captured(file: string): Promise<void> {
   const a = new NetCard(await network.add(netdevSpec('hubport', 'a')));
   const b = new NetCard(await network.add(netdevSpec('hubport', 'b')));
-  const end = await network.get('a')!.capture(file, 200);
+  const end = await network.get('a')!.capture(file, { maxBytes: 200 });
   await a.send(packet({ source: MAC_A, destination: MAC_B, payload: bytesOf(100) }).bytes);
   await b.next();
   await b.send(packet({ version: 6, protocol: 'udp', payload: bytesOf(500) }).bytes);

@@ -1,12 +1,13 @@
 /** The inspector's commands: a part of `commands` in ../contract.ts. */
 import { z } from 'zod';
-import { queueCommand, queueControl, queueProfile } from '../../../core/api/inspect.ts';
+import { activeQueue, queueCommand, queueControl, queueProfile } from '../../../core/api/inspect.ts';
 import {
   CAPTURE_KEEP_MAX,
   CAPTURE_LIMIT_MAX,
   captureInfo,
   capturedRequest,
   captureState,
+  packetCapture,
   replayResult,
 } from '../../../core/api/capture.ts';
 import { lintFinding, lintRule } from '../../../core/api/lint.ts';
@@ -36,6 +37,10 @@ export const inspectCommands = {
     params: z.strictObject({ ...oneQueue.shape, command: queueCommand }),
     result: queueControl,
   },
+  /** Queues of which anything is set, or that are being captured. */
+  'inspect.active': { params: z.strictObject({ id: vmId }), result: z.object({ queues: z.array(activeQueue) }) },
+  /** Clears what is set on queues, on all of them; captures go on. */
+  'inspect.clearAll': { params: z.strictObject({ id: vmId }), result: z.object({}) },
   /** A queue as it stands now: rows [from, from + count) of its rings, its live chains decoded, what is set on it. */
   'inspect.queue': {
     params: z.strictObject({
@@ -89,10 +94,18 @@ export const inspectCommands = {
     }),
     result: z.object({ capture: captureState.nullable() }),
   },
-  /** Begins to write a network card's packets to a pcapng file (what is there is replaced), or ends it. */
+  /** Begins to write a network card's packets to a new pcapng file, ends it, or only says how it stands. */
   'inspect.packets': {
-    params: z.strictObject({ id: vmId, device: deviceId, file: hostPath.nullable() }),
-    result: z.object({ active: z.boolean() }),
+    params: z.strictObject({
+      id: vmId,
+      device: deviceId,
+      action: z.discriminatedUnion('op', [
+        z.strictObject({ op: z.literal('start'), file: hostPath }),
+        z.strictObject({ op: z.literal('stop') }),
+        z.strictObject({ op: z.literal('state') }),
+      ]),
+    }),
+    result: z.object({ packets: packetCapture.nullable() }),
   },
   /** A capture, without a guest: what it is, and a stream of its requests as batches like those of a live queue; it ends behind the last. */
   'inspect.openCapture': {

@@ -1,6 +1,6 @@
 /** The inspector of a machine that is a script: a test says what is seen, and controls are kept as a real queue's gate has them. */
-import type { CaptureStateView } from '../../../core/api/capture.ts';
-import type { QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../../core/api/inspect.ts';
+import type { CaptureStateView, PacketCapture } from '../../../core/api/capture.ts';
+import type { ActiveQueue, QueueBatch, QueueCommand, QueueControl, QueueProfile } from '../../../core/api/inspect.ts';
 import type { LintFinding } from '../../../core/api/lint.ts';
 import type { QueueView } from '../../../core/api/queue-view.ts';
 import { RingsideError } from '../../../core/errors.ts';
@@ -69,16 +69,35 @@ export class FakeInspection implements MachineInspection {
   ): Promise<CaptureStateView | null> {
     this.#profile(device, queue);
     const key = `${device} ${queue}`;
-    if (options) this.captures.set(key, { requests: 0, leftOut: 0, bytes: 0, error: null });
+    if (options) {
+      const { file, limit } = options;
+      this.captures.set(key, { file, limit, requests: 0, leftOut: 0, bytes: 0, error: null });
+    }
     const state = this.captures.get(key) ?? null;
     if (options === null) this.captures.delete(key);
     return state;
   }
 
-  async capturePackets(device: string, file: string | null): Promise<boolean> {
+  async capturePackets(device: string, file?: string | null): Promise<PacketCapture | null> {
     if (file === null) this.packets.delete(device);
-    else this.packets.set(device, file);
-    return file !== null;
+    else if (file !== undefined) this.packets.set(device, file);
+    const going = this.packets.get(device);
+    return going === undefined ? null : { device, file: going };
+  }
+
+  async active(): Promise<ActiveQueue[]> {
+    return this.#devices().flatMap(({ id, queues }) =>
+      queues.flatMap((_, queue) => {
+        const state = this.#gates.get(`${id} ${queue}`)?.state;
+        const control = state?.active ? state : null;
+        const capturing = this.captures.has(`${id} ${queue}`);
+        return control === null && !capturing ? [] : [{ device: id, queue, control, capturing }];
+      }),
+    );
+  }
+
+  async clearAll(): Promise<void> {
+    for (const gate of this.#gates.values()) gate.obey({ op: 'clear' });
   }
 
   /** RAM in which each byte is the lowest of its address. */
