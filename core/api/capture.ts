@@ -29,6 +29,8 @@ export const captureInfo = z.object({
   type: z.string(),
   queue: count,
   name: z.string(),
+  /** As the driver had set the queue up when the capture began; null: it had not. */
+  ring: z.object({ format: z.enum(['split', 'packed']), size: count }).nullable(),
   profile: queueProfile,
   /** ms since 1970 at which times are 0. */
   epoch: z.number(),

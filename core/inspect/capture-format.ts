@@ -40,6 +40,11 @@ export const captureHeader = z.object({
   type: z.string().max(200),
   queue: z.number().int().min(0).max(65535),
   name: z.string().max(200),
+  /** As the driver had set the queue up when the capture began; null: it had not. */
+  ring: z
+    .object({ format: z.enum(['split', 'packed']), size: z.number().int().min(1).max(32768) })
+    .nullable()
+    .default(null),
   /** ms since 1970 at which times are 0. */
   epoch: z.number().min(0).max(8.64e15),
   profile: queueProfile,
@@ -188,11 +193,22 @@ export class CaptureFile {
     return new DataView(bytes.buffer);
   }
 
+  /** Of a request: as in RequestColumns. @throws RingsideError 'not-found', 'bad-image' */
+  times(index: number): Float64Array {
+    this.#check(index);
+    const view = this.#view(this.#places[index], TIMES_BYTES);
+    if (!view) throw notOne(this.file, `request ${index} is cut off`);
+    return timesOf(view, 0);
+  }
+
+  #check(index: number): void {
+    if (index >= 0 && index < this.count) return;
+    throw new RingsideError('not-found', `"${this.file}" has no request ${index}.`);
+  }
+
   /** @throws RingsideError 'not-found', 'bad-image' */
   request(index: number): CapturedRequest {
-    if (!(index >= 0 && index < this.count)) {
-      throw new RingsideError('not-found', `"${this.file}" has no request ${index}.`);
-    }
+    this.#check(index);
     const view = this.#view(this.#places[index], this.#lengths[index]);
     if (!view) throw notOne(this.file, `request ${index} is cut off`);
     const times = timesOf(view, 0);

@@ -9,8 +9,12 @@ import { queueDecoder } from '../virtio/decoders.ts';
 import type { CaptureFile } from './capture-format.ts';
 
 const NONE = { count: 0, times: new Float64Array(0), words: new Uint32Array(0) };
-/** Requests of a batch: a file is read while the event loop waits. */
+/** Requests of a batch: a file is read while the event loop waits. Of a small one, so few that its charts have points. */
 const BATCH = Math.min(1024, MAX_DONE);
+const BATCHES = 500;
+/** Requests behind a batch that are looked at for whether they were in flight at its end. */
+const AHEAD = 128;
+const POPPED = 1;
 
 export function captureInfoOf({ header, count, leftOut, complete }: CaptureFile): CaptureInfo {
   return { ...header, count, leftOut, complete };
@@ -21,8 +25,9 @@ export function* captureBatches(capture: CaptureFile): Generator<QueueBatch> {
   const histogram = new Uint32Array(LATENCY_BUCKETS);
   let from = 0;
   let seq = 0;
-  for (let first = 0; first < capture.count; first += BATCH) {
-    const count = Math.min(BATCH, capture.count - first);
+  const size = Math.max(1, Math.min(BATCH, Math.ceil(capture.count / BATCHES)));
+  for (let first = 0; first < capture.count; first += size) {
+    const count = Math.min(size, capture.count - first);
     const times = new Float64Array(REQUEST_TIMES * count);
     const words = new Uint32Array(REQUEST_WORDS * count);
     let to = from;
@@ -51,12 +56,21 @@ export function* captureBatches(capture: CaptureFile): Generator<QueueBatch> {
         notifications: 0,
         interrupts: 0,
         suppressed: 0,
-        inFlight: 0,
+        inFlight: inFlight(capture, first + count, to),
       },
       histogram: histogram.slice(),
     };
     from = to;
   }
+}
+
+/** Requests from `next` on that the device had at a time. */
+function inFlight(capture: CaptureFile, next: number, time: number): number {
+  let count = 0;
+  for (let index = next; index < Math.min(capture.count, next + AHEAD); index++) {
+    if (capture.times(index)[POPPED] <= time) count++;
+  }
+  return count;
 }
 
 /** @throws RingsideError 'not-found', 'bad-image' */

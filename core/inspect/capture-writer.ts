@@ -65,6 +65,9 @@ export class CaptureWriter {
     try {
       this.#fd = openSync(file, 'wx', 0o600);
     } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
+        throw new RingsideError('io', `"${file}" is there already: choose another name for the capture.`);
+      }
       throw new RingsideError('io', `The capture "${file}" cannot be made: ${errorLine(error)}.`, { cause: error });
     }
     const json = new TextEncoder().encode(JSON.stringify(header));

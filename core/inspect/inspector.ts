@@ -12,6 +12,7 @@ import type { QomObject } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
 import { queueDecoder } from '../virtio/decoders.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
+import { VIRTIO_F_RING_PACKED, hasFeature } from '../virtio/spec/features.ts';
 import type { VirtioTransport } from '../virtio/transport/transport.ts';
 import type { CaptureHeader } from './capture-format.ts';
 import type { CaptureOptions, CaptureState } from './capture-writer.ts';
@@ -204,6 +205,7 @@ export class MachineInspector {
       queue,
       name: transport.queueName(queue),
       epoch: Date.now(),
+      ring: ringOf(transport, queue),
       profile: profileOf(transport, queue),
     };
     return transport.captureQueue(queue, { ...options, header, epoch });
@@ -291,6 +293,11 @@ export class MachineInspector {
     }
     throw new RingsideError('not-found', `there is no virtio device "${device}".`);
   }
+}
+
+function ringOf({ queues, negotiated }: VirtioTransport, index: number): CaptureHeader['ring'] {
+  const { enabled, size } = queues[index];
+  return enabled ? { format: hasFeature(negotiated, VIRTIO_F_RING_PACKED) ? 'packed' : 'split', size } : null;
 }
 
 function profileOf(transport: VirtioTransport, queue: number): QueueProfile {

@@ -38,6 +38,9 @@ export class Capture {
     try {
       this.#fd = openSync(file, exclusive ? 'wx' : 'w', 0o600);
     } catch (error) {
+      if (exclusive && (error as NodeJS.ErrnoException).code === 'EEXIST') {
+        throw new RingsideError('io', `"${file}" is there already: choose another name for the capture.`);
+      }
       throw new RingsideError('io', `The capture "${file}" cannot be made: ${errorLine(error)}.`, { cause: error });
     }
     this.#add(pcapngHeader(name, maxBytes));

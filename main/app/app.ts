@@ -78,6 +78,7 @@ const MAX_HARTS = 8;
 export async function createApp(options: AppOptions): Promise<App> {
   const home = options.home ?? dataHome();
   const disks = path.join(home, 'disks');
+  const captures = path.join(home, 'captures');
   await mkdir(home, { recursive: true, mode: 0o700 });
 
   const report = (text: string) => log.add('error', null, text);
@@ -136,7 +137,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const files = new HostFiles(disks);
   const feed = new SnapshotFeed((id) => manager.snapshot(id));
   const streams = new Streams();
-  const inspect = new InspectService(streams, (id) => manager.machine(id).inspector);
+  const inspect = new InspectService(streams, captures, (id) => manager.machine(id).inspector);
 
   const info = (host: AppInfo['host']): AppInfo => ({
     version: options.version,
@@ -148,6 +149,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     hostTerminals: Boolean(options.ptys),
     home,
     disks,
+    captures,
     logs: logFile.folder,
     limits: { memory: { min: MIN_MEMORY, max: options.maxMemory }, harts: MAX_HARTS },
   });
@@ -257,6 +259,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     'inspect.openCapture': (params, session) => inspect.openCapture(params, session),
     'inspect.capturedRequest': (params) => inspect.capturedRequest(params),
     'inspect.replay': (params, session) => inspect.replay(params, session),
+    'inspect.profile': (params) => inspect.profile(params),
     'inspect.active': (params) => inspect.active(params),
     'inspect.clearAll': (params) => inspect.clearAll(params),
     'inspect.bytes': (params) => inspect.bytes(params),

@@ -1,6 +1,7 @@
 /** Queues that clients watch: batches of a machine's inspector to byte streams, no faster than each takes them. */
 import { constants } from 'node:fs';
-import { copyFile } from 'node:fs/promises';
+import { copyFile, mkdir } from 'node:fs/promises';
+import path from 'node:path';
 import type { QueueBatch } from '../../core/api/inspect.ts';
 import { RingsideError, errorLine } from '../../core/errors.ts';
 import { createHost } from '../../core/host/node-host.ts';
@@ -22,11 +23,16 @@ const UNCLAIMED_MS = 30_000;
 export class InspectService {
   readonly #files = new CaptureFiles();
   readonly #streams: Streams;
+  readonly #folder: string;
   readonly #inspector: (id: string) => MachineInspection;
 
-  /** @param inspector of a VM that is on; throws RingsideError otherwise */
-  constructor(streams: Streams, inspector: (id: string) => MachineInspection) {
+  /**
+   * @param folder where captures go unless told otherwise; made when one does
+   * @param inspector of a VM that is on; throws RingsideError otherwise
+   */
+  constructor(streams: Streams, folder: string, inspector: (id: string) => MachineInspection) {
     this.#streams = streams;
+    this.#folder = folder;
     this.#inspector = inspector;
   }
 
@@ -55,14 +61,24 @@ export class InspectService {
     if (action.op === 'state') return { capture: await inspector.capture(device, queue) };
     if (action.op === 'stop') return { capture: await inspector.capture(device, queue, null) };
     const { limit, keep } = action;
-    return { capture: await inspector.capture(device, queue, { file: userPath(action.file), limit, keep }) };
+    return { capture: await inspector.capture(device, queue, { file: await this.#newFile(action.file), limit, keep }) };
   }
 
   async packets({ id, device, action }: Params<'inspect.packets'>): Promise<Result<'inspect.packets'>> {
     const inspector = this.#inspector(id);
     if (action.op === 'state') return { packets: await inspector.capturePackets(device) };
     if (action.op === 'stop') return { packets: await inspector.capturePackets(device, null) };
-    return { packets: await inspector.capturePackets(device, userPath(action.file)) };
+    return { packets: await inspector.capturePackets(device, await this.#newFile(action.file)) };
+  }
+
+  async #newFile(text: string): Promise<string> {
+    const file = userPath(text);
+    if (path.dirname(file) === this.#folder) await mkdir(this.#folder, { recursive: true });
+    return file;
+  }
+
+  profile({ id, device, queue }: Params<'inspect.profile'>): Result<'inspect.profile'> {
+    return this.#inspector(id).profile(device, queue);
   }
 
   async active({ id }: Params<'inspect.active'>): Promise<Result<'inspect.active'>> {
@@ -95,6 +111,9 @@ export class InspectService {
       try {
         await copyFile(userPath(image), userPath(copy), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
       } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
+          throw new RingsideError('io', `"${copy}" is there already: choose another name for the copy.`);
+        }
         throw new RingsideError('io', `"${image}" cannot be copied to "${copy}": ${errorLine(error)}.`, {
           cause: error,
         });

@@ -42,6 +42,7 @@ export interface MachineInspection {
     options?: { file: string; limit: number; keep: number } | null,
   ): Promise<CaptureStateView | null>;
   capturePackets(device: string, file?: string | null): Promise<PacketCapture | null>;
+  profile(device: string, queue: number): QueueProfile;
   active(): Promise<ActiveQueue[]>;
   clearAll(): Promise<void>;
   findings(device: string, clear: boolean): Promise<LintFinding[]>;

@@ -1,6 +1,6 @@
 /** Where in the inspector a person is: the last part of the address, so that reload, back and links work. */
 
-export const DEVICE_VIEWS = ['device', 'queue', 'timeline', 'control'] as const;
+export const DEVICE_VIEWS = ['device', 'queue', 'timeline', 'control', 'capture'] as const;
 export type DeviceView = (typeof DEVICE_VIEWS)[number];
 export const MACHINE_VIEWS = ['objects', 'memory', 'interrupts', 'harts'] as const;
 export type MachineViewName = (typeof MACHINE_VIEWS)[number];
@@ -54,7 +54,8 @@ export function placeText(place: Place): string {
     case 'device':
     case 'queue':
     case 'timeline':
-    case 'control': {
+    case 'control':
+    case 'capture': {
       if (place.device === null) return '';
       const base = `virtio/${encodeURIComponent(place.device)}/${place.view}`;
       if (place.view === 'device') return base;

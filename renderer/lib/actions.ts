@@ -25,6 +25,7 @@ const tab = (name: VmTab): Run => {
 const RUN: Record<ActionName, Run> = {
   'vm.new': () => router.go({ page: 'create' }),
   'file.open': () => act(chooseFile),
+  'capture.open': () => router.go({ page: 'capture' }),
   'console.find': (vm) => {
     tab('console')(vm);
     find.open();
@@ -58,7 +59,7 @@ export function run(name: ActionName): void {
   if (actionEnabled(name, vm)) void RUN[name](vm as VmInfo);
 }
 
-export const OPEN_TITLE = 'Open a disk image or a .ringside file';
+export const OPEN_TITLE = 'Open a disk image, a capture or a .ringside file';
 
 async function chooseFile(): Promise<void> {
   if (app.info?.nativeDialogs !== true) {

@@ -67,6 +67,11 @@ export function count(value: number): string {
   return grouped.format(value);
 }
 
+/** How often: "once", "twice", "1,240 times". */
+export function times(value: number): string {
+  return ['0 times', 'once', 'twice'][value] ?? `${count(value)} times`;
+}
+
 /** A rate as short as it can be: "0", "7.5", "1,240", "52k". */
 export function perSecond(value: number): string {
   if (value < 0.05) return '0';

@@ -1,4 +1,4 @@
-/** Files that were opened with the app: VMs to be imported, disk images on their way to a VM. */
+/** Files that were opened with the app: VMs to be imported, captures to be looked at, disk images on their way to a VM. */
 import { library } from '../library/library.svelte.ts';
 import { app } from './state/app.svelte.ts';
 import { router } from './state/router.svelte.ts';
@@ -19,8 +19,12 @@ class OpenedFiles {
 
 export const opened = new OpenedFiles();
 
+/** Of captures of queues (docs/capture.md). */
+export const CAPTURE_EXTENSION = '.rsq';
+
 export function openFile(path: string): void {
-  if (/\.ringside$/i.test(path)) void act(() => openVm(path));
+  if (path.toLowerCase().endsWith(CAPTURE_EXTENSION)) router.go({ page: 'capture', file: path });
+  else if (/\.ringside$/i.test(path)) void act(() => openVm(path));
   else if (!opened.images.includes(path)) opened.images = [...opened.images, path];
 }
 

@@ -1,8 +1,8 @@
 /** Parts of the inspector's pages, without a machine. */
 import { fireEvent, render, screen, within } from '@testing-library/svelte';
 import { describe, expect, test, vi } from 'vitest';
-import type { QueueBatch, QueueProfile, VirtioDeviceSnapshot } from '../../main/ipc/contract.ts';
-import { LATENCY_BUCKETS, MARK_INTERRUPT, NO_CODE } from '../../main/ipc/contract.ts';
+import type { QueueProfile, VirtioDeviceSnapshot } from '../../main/ipc/contract.ts';
+import { NO_CODE } from '../../main/ipc/contract.ts';
 import { breakpointText, injectionText, matchOf } from '../../renderer/inspector/control/rules.ts';
 import { configBytes } from '../../renderer/inspector/device/about.ts';
 import FeatureTable from '../../renderer/inspector/device/FeatureTable.svelte';
@@ -11,6 +11,7 @@ import { parsePlace, placeText } from '../../renderer/inspector/place.ts';
 import HexView from '../../renderer/inspector/queue/HexView.svelte';
 import { EVERYTHING, TimelineModel } from '../../renderer/inspector/timeline/model.ts';
 import QueuePicker from '../../renderer/inspector/QueuePicker.svelte';
+import { batch } from './batches.ts';
 
 const device = (change: Partial<VirtioDeviceSnapshot> = {}): VirtioDeviceSnapshot => ({
   id: 'drive0',
@@ -109,7 +110,7 @@ describe('bytes', () => {
 test('one of many queues is chosen from a list', async () => {
   const queues = Array.from({ length: 9 }, (_, index) => ({ index, name: `q${index}`, enabled: index < 2 }));
   const onqueue = vi.fn();
-  render(QueuePicker, { queues: queues as never, queue: 0, onqueue });
+  render(QueuePicker, { device: 'net0', queues: queues as never, queue: 0, onqueue });
   const list = screen.getByLabelText('Queue') as HTMLSelectElement;
   expect(list.options[5].text).toBe('5 q5 (off)');
   await fireEvent.change(list, { target: { value: '1' } });
@@ -141,29 +142,6 @@ describe('rules in words', () => {
 });
 
 describe('the timeline', () => {
-  /** Requests of 100 ns that overlap, one each 50 ns from `from` on. */
-  function batch(seq: number, from: number, count: number): QueueBatch {
-    const times = new Float64Array(4 * count);
-    const words = new Uint32Array(8 * count);
-    for (let at = 0; at < count; at++) {
-      const begin = from + 50 * at;
-      times.set([begin, begin + 10, begin + 90, begin + 100], 4 * at);
-      words.set([at, at, 512, 0, at % 2, at % 10 === 0 ? 1 : 0, at, 0], 8 * at);
-    }
-    return {
-      seq,
-      from,
-      to: from + 50 * count,
-      done: { count, times, words },
-      open: { count: 0, times: new Float64Array(), words: new Uint32Array() },
-      markTimes: Float64Array.of(from),
-      markWords: Uint32Array.of(MARK_INTERRUPT, 1),
-      leftOut: 0,
-      lost: 0,
-      counters: { popped: 0, used: (seq + 1) * count, notifications: 0, interrupts: 0, suppressed: 0, inFlight: 0 },
-      histogram: new Uint32Array(LATENCY_BUCKETS),
-    };
-  }
   const indices = (model: TimelineModel, from: number, to: number, filter = EVERYTHING): number[] => {
     const found: number[] = [];
     model.visit(from, to, filter, (_, index) => found.push(index));

@@ -22,6 +22,7 @@ export interface ActionInfo {
 export const actions = {
   'vm.new': { label: 'New Virtual Machine…', menu: 'file', keys: 'CmdOrCtrl+Shift+N' },
   'file.open': { label: 'Open…', menu: 'file', keys: 'CmdOrCtrl+Shift+O' },
+  'capture.open': { label: 'Open Capture…', menu: 'file' },
   'console.find': { label: 'Find in Console', menu: 'edit', keys: 'CmdOrCtrl+Shift+F', needs: 'any' },
   'vm.import': { label: 'Import Virtual Machine…', menu: 'file' },
   'view.library': { label: 'Library', menu: 'view', keys: 'CmdOrCtrl+Shift+L' },

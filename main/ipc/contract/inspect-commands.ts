@@ -37,6 +37,8 @@ export const inspectCommands = {
     params: z.strictObject({ ...oneQueue.shape, command: queueCommand }),
     result: queueControl,
   },
+  /** What the device says of a queue, whether the driver has set it up or not. */
+  'inspect.profile': { params: oneQueue, result: queueProfile },
   /** Queues of which anything is set, or that are being captured. */
   'inspect.active': { params: z.strictObject({ id: vmId }), result: z.object({ queues: z.array(activeQueue) }) },
   /** Clears what is set on queues, on all of them; captures go on. */

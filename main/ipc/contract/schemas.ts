@@ -240,6 +240,8 @@ export const appInfo = z.object({
   /** The library's folder, and where new disks go unless told otherwise. */
   home: z.string(),
   disks: z.string(),
+  /** Where captures go unless told otherwise. */
+  captures: z.string(),
   /** The folder with the log files. */
   logs: z.string(),
   limits: z.object({ memory: z.object({ min: z.number(), max: z.number() }), harts: z.number().int() }),

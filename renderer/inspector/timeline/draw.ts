@@ -18,6 +18,8 @@ import type { Filter, TimelineModel } from './model.ts';
 
 export const LEFT = 92;
 const RIGHT = 12;
+/** Of a time on the axis. */
+const LABEL = 48;
 const AXIS = 20;
 const MARK_ROW = 15;
 const CHART = 56;
@@ -41,6 +43,8 @@ export interface Picture {
   filter: Filter;
   /** Types in the order in which colours are given out. */
   types: readonly number[];
+  /** Notifications, interrupts and incidents are known. */
+  marks: boolean;
   selected: number | null;
   hovered: number | null;
 }
@@ -68,9 +72,9 @@ export interface Layout {
   depthTop: number;
 }
 
-export function layout(height: number, lanes: number): Layout {
+export function layout(height: number, lanes: number, marks: boolean): Layout {
   const marksTop = AXIS;
-  const barsTop = marksTop + MARK_ROWS.length * MARK_ROW + 8;
+  const barsTop = marksTop + (marks ? MARK_ROWS.length : 0) * MARK_ROW + 8;
   const chartsTop = height - 2 * (CHART + CHART_GAP);
   const barsHeight = Math.max(40, chartsTop - barsTop);
   const pitch = Math.max(BAR_LEAST, Math.min(BAR_MOST, barsHeight / Math.max(1, lanes)));
@@ -97,7 +101,7 @@ export function draw(
   const { width, height, view } = picture;
   const scale = plotWidth(width) / (view.to - view.from);
   const x = (time: number) => LEFT + (time - view.from) * scale;
-  const places = layout(height, model.laneCount);
+  const places = layout(height, model.laneCount, picture.marks);
   context.clearRect(0, 0, width, height);
   context.font = `11px ${colours.sans}`;
   context.textBaseline = 'middle';
@@ -106,7 +110,7 @@ export function draw(
   context.beginPath();
   context.rect(LEFT, 0, plotWidth(width), height);
   context.clip();
-  drawMarks(context, model, picture, colours, places, x);
+  if (picture.marks) drawMarks(context, model, picture, colours, places, x);
   drawBars(context, model, picture, colours, places, x);
   drawCharts(context, model, picture, colours, places, x);
   context.restore();
@@ -135,6 +139,7 @@ function drawAxis(
   context.textAlign = 'left';
   for (let time = Math.ceil(view.from / every) * every; time <= view.to; time += every) {
     // Seconds since the watch began; as many digits as tell two lines apart.
+    if (x(time) > width - LABEL) break;
     const digits = Math.max(0, Math.min(9, Math.ceil(-Math.log10(every / 1e9))));
     context.fillText(`${(time / 1e9).toFixed(digits)} s`, Math.round(x(time)) + 4, 8);
   }
@@ -177,16 +182,18 @@ function drawBars(
   const { view, filter, types } = picture;
   const { times, words, lanes } = model;
   const tall = Math.max(2, pitch - (pitch > 5 ? 2 : 1));
-  // A run of bars that touch is drawn at once: so many rectangles as there are pixels, however many requests.
+  // A run of bars that touch is drawn at once, and of those in one pixel the first is seen, or the first error: no more than
+  // two rectangles a pixel and lane, however many requests and whatever their types.
   const runStart = new Float64Array(LANES).fill(NaN);
   const runEnd = new Float64Array(LANES);
   const runColour = new Array<string>(LANES).fill('');
+  const runError = new Uint8Array(LANES);
   const palette = types.map((_, at) => colours[typeColourName(at)]);
   const plain = colours[typeColourName(0)];
   const flush = (lane: number) => {
     if (Number.isNaN(runStart[lane])) return;
     context.fillStyle = runColour[lane];
-    context.fillRect(runStart[lane], barsTop + lane * pitch, Math.max(1, runEnd[lane] - runStart[lane]), tall);
+    context.fillRect(runStart[lane], barsTop + lane * pitch, runEnd[lane] - runStart[lane], tall);
     runStart[lane] = NaN;
   };
   model.visit(view.from, view.to, filter, (place) => {
@@ -198,16 +205,25 @@ function drawBars(
     const error = isError(words[w + 5]);
     const kind = types.indexOf(words[w + 4]);
     const colour = error ? colours.bad : kind < 0 ? plain : palette[kind];
-    if (to - from >= PHASES_PX) {
+    // Those in the last lane lie on one another: phases would not be seen.
+    if (to - from >= PHASES_PX && lane < LANES - 1) {
       flush(lane);
       drawBar(context, from, x(times[t + 1]), x(times[t + 2]), to, barsTop + lane * pitch, tall, colour, error);
     } else if (colour === runColour[lane] && from <= runEnd[lane] + 1) {
       runEnd[lane] = Math.max(runEnd[lane], to);
+    } else if (
+      to < runEnd[lane] + 1 &&
+      from < runEnd[lane] &&
+      !Number.isNaN(runStart[lane]) &&
+      (!error || runError[lane])
+    ) {
+      // Too small to be seen beside the one that has the pixel.
     } else {
       flush(lane);
       runStart[lane] = from;
-      runEnd[lane] = to;
+      runEnd[lane] = Math.max(to, from + 1);
       runColour[lane] = colour;
+      runError[lane] = error ? 1 : 0;
     }
   });
   for (let lane = 0; lane < LANES; lane++) flush(lane);
@@ -320,13 +336,15 @@ function area(context: CanvasRenderingContext2D, points: [number, number][], top
 function drawLabels(
   context: CanvasRenderingContext2D,
   model: TimelineModel,
-  { view }: Picture,
+  { view, marks }: Picture,
   colours: Palette,
   { marksTop, barsTop, throughputTop, depthTop }: Layout,
 ): void {
   context.textAlign = 'left';
   context.fillStyle = colours.muted;
-  MARK_ROWS.forEach(({ label }, row) => context.fillText(label, 12, marksTop + row * MARK_ROW + MARK_ROW / 2));
+  if (marks) {
+    MARK_ROWS.forEach(({ label }, row) => context.fillText(label, 12, marksTop + row * MARK_ROW + MARK_ROW / 2));
+  }
   context.fillStyle = colours.text;
   context.fillText('Requests', 12, barsTop + 7);
   context.fillText('Per second', 12, throughputTop + 7);

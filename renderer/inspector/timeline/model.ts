@@ -6,7 +6,7 @@ import { LATENCY_BUCKETS, NO_CODE, REQUEST_TIMES, REQUEST_WORDS, latencyBucket }
 import type { QueueBatch, QueueCounters, RequestColumns } from '../../../main/ipc/contract.ts';
 
 /** Requests, marks and moments that are kept; powers of two. At 50,000 requests a second the first are five seconds. */
-const REQUESTS = 2 ** 18;
+export const REQUESTS = 2 ** 18;
 const MARKS = 2 ** 16;
 const MOMENTS = 2 ** 14;
 /** Rows for bars that overlap; more of them share the last one. */
@@ -18,6 +18,7 @@ const POPPED = 1;
 const PUSHED = 2;
 const USED = 3;
 const HEAD = 0;
+const POSITION = 1;
 const LENGTH = 2;
 const WRITTEN = 3;
 const TYPE = 4;
@@ -32,6 +33,8 @@ export interface SeenRequest {
   pushed: number;
   used: number;
   head: number;
+  /** In the ring: an index modulo 2^16; of a packed ring an offset and the wrap counter. */
+  position: number;
   /** Bytes of its buffers, and written by the device. */
   length: number;
   written: number;
@@ -55,10 +58,12 @@ export interface Filter {
 export const EVERYTHING: Filter = { hidden: [], slowerThan: 0, detail: null, errorsOnly: false };
 
 export class TimelineModel {
+  /** Requests that are kept. */
+  readonly #capacity: number;
   /** 4 and 8 for each, at (index & mask). */
-  readonly times = new Float64Array(REQUESTS * REQUEST_TIMES);
-  readonly words = new Uint32Array(REQUESTS * REQUEST_WORDS);
-  readonly lanes = new Uint8Array(REQUESTS);
+  readonly times: Float64Array;
+  readonly words: Uint32Array;
+  readonly lanes: Uint8Array;
   /** Requests that have come; those from `first` on are kept. */
   count = 0;
   /** Rows in use. */
@@ -88,8 +93,16 @@ export class TimelineModel {
   #seq = -1;
   readonly #laneEnds = new Float64Array(LANES);
 
+  /** @param capacity requests that are kept, a power of two */
+  constructor(capacity = REQUESTS) {
+    this.#capacity = capacity;
+    this.times = new Float64Array(capacity * REQUEST_TIMES);
+    this.words = new Uint32Array(capacity * REQUEST_WORDS);
+    this.lanes = new Uint8Array(capacity);
+  }
+
   get first(): number {
-    return Math.max(0, this.count - REQUESTS);
+    return Math.max(0, this.count - this.#capacity);
   }
 
   add(batch: QueueBatch): void {
@@ -114,7 +127,7 @@ export class TimelineModel {
   }
 
   #addRequest({ times, words }: RequestColumns, row: number): void {
-    const place = this.count++ & (REQUESTS - 1);
+    const place = this.count++ & (this.#capacity - 1);
     const [t, w] = [row * REQUEST_TIMES, row * REQUEST_WORDS];
     for (let i = 0; i < REQUEST_TIMES; i++) this.times[place * REQUEST_TIMES + i] = times[t + i];
     for (let i = 0; i < REQUEST_WORDS; i++) this.words[place * REQUEST_WORDS + i] = words[w + i];
@@ -129,7 +142,7 @@ export class TimelineModel {
   }
 
   request(index: number): SeenRequest {
-    const place = index & (REQUESTS - 1);
+    const place = index & (this.#capacity - 1);
     return { ...seen(this.times, this.words, place), lane: this.lanes[place] };
   }
 
@@ -138,7 +151,7 @@ export class TimelineModel {
     let [low, high] = [this.first, this.count];
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
-      if (this.times[(middle & (REQUESTS - 1)) * REQUEST_TIMES + USED] < time) low = middle + 1;
+      if (this.times[(middle & (this.#capacity - 1)) * REQUEST_TIMES + USED] < time) low = middle + 1;
       else high = middle;
     }
     return low;
@@ -148,7 +161,7 @@ export class TimelineModel {
   visit(from: number, to: number, filter: Filter, look: (place: number, index: number) => void): void {
     const last = to + this.longest;
     for (let index = this.find(from); index < this.count; index++) {
-      const place = index & (REQUESTS - 1);
+      const place = index & (this.#capacity - 1);
       const t = place * REQUEST_TIMES;
       if (this.times[t + USED] > last) return;
       if (this.times[t + AVAILABLE] > to || !this.#passes(place, filter)) continue;
@@ -216,6 +229,7 @@ export function seen(times: Float64Array, words: Uint32Array, row: number): Seen
     pushed: times[t + PUSHED],
     used: times[t + USED],
     head: words[w + HEAD],
+    position: words[w + POSITION],
     length: words[w + LENGTH],
     written: words[w + WRITTEN],
     type: code(words[w + TYPE]),

@@ -21,7 +21,7 @@ export class FakeInspection implements MachineInspection {
   }
 
   async watch(device: string, queue: number, listener: Listener) {
-    const profile = this.#profile(device, queue);
+    const profile = this.profile(device, queue);
     const key = `${device} ${queue}`;
     const listeners = this.#listeners.get(key) ?? new Set();
     this.#listeners.set(key, listeners);
@@ -30,7 +30,7 @@ export class FakeInspection implements MachineInspection {
   }
 
   async control(device: string, queue: number, command: QueueCommand): Promise<QueueControl> {
-    this.#profile(device, queue);
+    this.profile(device, queue);
     const key = `${device} ${queue}`;
     const gate = this.#gates.get(key) ?? new QueueGate(() => 0);
     this.#gates.set(key, gate);
@@ -42,7 +42,7 @@ export class FakeInspection implements MachineInspection {
   queueView: QueueView | null = null;
 
   async view(device: string, queue: number): Promise<QueueView> {
-    this.#profile(device, queue);
+    this.profile(device, queue);
     if (this.queueView === null)
       throw new RingsideError('bad-state', `Queue ${queue} of ${device} has not been set up by the driver.`);
     return { ...this.queueView, device, queue };
@@ -67,7 +67,7 @@ export class FakeInspection implements MachineInspection {
     queue: number,
     options?: { file: string; limit: number; keep: number } | null,
   ): Promise<CaptureStateView | null> {
-    this.#profile(device, queue);
+    this.profile(device, queue);
     const key = `${device} ${queue}`;
     if (options) {
       const { file, limit } = options;
@@ -121,7 +121,7 @@ export class FakeInspection implements MachineInspection {
     this.#listeners.clear();
   }
 
-  #profile(device: string, queue: number): QueueProfile {
+  profile(device: string, queue: number): QueueProfile {
     const found = this.#devices().find(({ id }) => id === device);
     if (found?.queues[queue] === undefined)
       throw new RingsideError('not-found', `there is no queue ${queue} of "${device}".`);
