@@ -1,4 +1,5 @@
 /** A disk image as a device sees it, whatever its format. */
+import type { FileHandle } from './image-file.ts';
 
 /** What the guest's sectors are counted in, whatever the host's device has (QEMU's default too). */
 export const SECTOR_SIZE = 512;
@@ -51,7 +52,9 @@ export interface Disk extends DiskCapabilities {
 }
 
 /** An open disk on its way to another thread; survives structured clone. Valid until the disk it is from is closed. */
-export interface DiskHandle {
+export type DiskHandle = RawHandle | Qcow2Handle;
+
+export interface RawHandle {
   readonly format: 'raw';
   readonly file: string;
   /** File descriptors belong to the process, not to the thread. */
@@ -65,6 +68,22 @@ export interface DiskHandle {
   /** SharedFlush: all threads that have the disk share it. */
   readonly flushState: SharedArrayBuffer;
 }
+
+/** Only one thread at a time may use it, for it has tables in memory. */
+export interface Qcow2Handle {
+  readonly format: 'qcow2';
+  readonly file: string;
+  readonly readonly: boolean;
+  /** Discards free clusters, and free them on the host. */
+  readonly discard: boolean;
+  readonly image: FileHandle;
+  /** The external data file. */
+  readonly data: FileHandle | null;
+  readonly backing: DiskHandle | null;
+}
+
+/** Formats that openDisk opens. */
+export type DiskFormat = DiskHandle['format'];
 
 /** Whether others are kept off the image, or why not. */
 export type LockState = { locked: true } | { locked: false; reason: string };

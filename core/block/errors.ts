@@ -5,7 +5,7 @@ import type { ErrorKind } from '../errors.ts';
 import { errorLine, RingsideError } from '../errors.ts';
 import { isHostError } from '../host/host.ts';
 
-export type DiskOperation = 'read' | 'write' | 'flush' | 'discard' | 'write zeroes to';
+export type DiskOperation = 'read' | 'write' | 'flush' | 'discard' | 'write zeroes to' | 'resize';
 
 /** A request that failed. `code` is the errno name, on which virtio-blk decides what `werror` and `rerror` say. */
 export class DiskError extends Error {
@@ -58,6 +58,8 @@ export function openError(file: string, readonly: boolean, error: unknown): unkn
     const message = 'The path of a disk image must be text without NUL characters.';
     return new RingsideError('bad-option', message, { cause: error });
   }
+  if (error instanceof DiskError)
+    return new RingsideError('bad-image', `"${file}" cannot be used: ${error.message}`, { cause: error });
   if (!isHostError(error)) return error;
   const code = error.code;
   if (code === 'EACCES' || code === 'EPERM') {

@@ -3,91 +3,71 @@
  * disk then goes to its I/O worker as a handle.
  */
 import { RingsideError } from '../errors.ts';
-import type { FileInfo, Host } from '../host/host.ts';
-import { isHostError } from '../host/host.ts';
+import type { Host } from '../host/host.ts';
 import type { Disk, DiskHandle, LockState } from './disk.ts';
 import { SECTOR_SIZE } from './disk.ts';
 import { openError } from './errors.ts';
-import { formatHint, HINT_BYTES } from './format-hint.ts';
-import { lockImage } from './lock.ts';
-import type { ImageLock, Locking } from './lock.ts';
+import { formatHint, HINT_BYTES, looksLike } from './format-hint.ts';
+import type { Locking } from './lock.ts';
+import { canPunch, openFile } from './open-file.ts';
+import type { OpenFile } from './open-file.ts';
+import type { DiskOptions, OpenDisk } from './options.ts';
+import { diskFromQcow2Handle, openQcow2 } from './qcow2/open.ts';
 import { RawDisk } from './raw.ts';
 import { createFlushState } from './shared-flush.ts';
 
-export interface DiskOptions {
-  /** Path of a regular file or a block device. */
-  file: string;
-  format?: 'raw';
-  readonly?: boolean;
-  /** Whether discards of the guest free space in the file. Default 'unmap'. */
-  discard?: 'unmap' | 'ignore';
-  /** Default 'auto': see lockImage. */
-  locking?: Locking;
-  host: Host;
-}
-
-/** A disk and what only its owner needs to know. */
-export interface OpenDisk {
-  /** Owns the file. */
-  readonly disk: Disk;
-  readonly lock: LockState;
-  /** What the user should know, one line each. */
-  readonly warnings: string[];
-}
+export type { DiskOptions, OpenDisk } from './options.ts';
 
 /**
  * Opens and locks a disk image. Nothing stays open when it throws.
  *
- * @throws RingsideError not-found, not-a-file, permission, in-use, bad-image (empty, or no whole number of sectors),
- * io,
- *   bad-option, and with locking 'on' unsupported
+ * @throws RingsideError not-found, not-a-file, permission, in-use, bad-image (empty, no whole number of sectors, damaged),
+ *   io, bad-option, and unsupported: with locking 'on', and what an image wants and we have not
  */
 export function openDisk(options: DiskOptions): OpenDisk {
-  const { file, readonly = false, discard = 'unmap', locking = 'auto', host } = options;
-  let fd: number | null = null;
-  let lock: ImageLock | null = null;
+  const { file, format = 'raw', readonly = false, locking = 'auto', host } = options;
+  const open = openFile(file, readonly, locking, host);
   try {
-    // Looked at before it is opened, because opening a FIFO waits for its other end.
-    const found = checkKind(file, host.inspect(file));
-    fd = host.open(file, { write: !readonly, exclusive: found === 'block-device' && !readonly && locking !== 'off' });
-    const info = host.inspectOpen(fd);
-    const kind = checkKind(file, info);
-    const hint = readHint(host, fd);
-    checkSize(file, info.size, hint);
-    const held = (lock = lockImage(host, fd, info, file, readonly, locking));
-
-    const handle: DiskHandle = {
-      format: 'raw',
-      file,
-      fd,
-      kind,
-      size: info.size,
-      readonly,
-      discard: discard === 'unmap' && !readonly && canPunch(host, fd, info),
-      discardGranularity: Math.max(SECTOR_SIZE, info.preferredBlockSize),
-      flushState: createFlushState(),
-    };
-    const disk = new RawDisk(handle, host, () => {
-      held.release();
-      host.close(handle.fd);
-    });
-    return { disk, lock: held.state, warnings: warnings(file, held.state, locking, hint) };
+    const head = readHead(host, open.fd);
+    const hint = formatHint(head);
+    const named = format === 'auto' && looksLike(head)?.name === 'qcow2' ? 'qcow2' : format;
+    if (named === 'auto') refuseProbed(file, hint);
+    const opened =
+      named === 'qcow2' ? openQcow2(open, options, openDisk) : { disk: openRaw(open, options, hint), warnings: [] };
+    const hinted = named === 'raw' ? hint : null;
+    const found = [...warnings(file, open.lock, locking, hinted), ...opened.warnings];
+    return { disk: opened.disk, lock: open.lock, warnings: found };
   } catch (error) {
-    lock?.release();
-    if (fd !== null) host.close(fd);
+    open.close();
     throw openError(file, readonly, error);
   }
 }
 
 /** The disk in another thread of the process that opened it. Its close() leaves the file to its owner. */
 export function diskFromHandle(handle: DiskHandle, host: Host): Disk {
-  return new RawDisk(handle, host, null);
+  return handle.format === 'raw' ? new RawDisk(handle, host, null) : diskFromQcow2Handle(handle, host, diskFromHandle);
 }
 
-function checkKind(file: string, info: FileInfo): 'file' | 'block-device' {
-  if (info.kind === 'file' || info.kind === 'block-device') return info.kind;
-  const what = info.kind === 'directory' ? 'a directory' : 'neither a file nor a block device';
-  throw new RingsideError('not-a-file', `"${file}" is ${what}, not a disk image. Choose a file.`);
+function openRaw({ file, fd, info, kind, close }: OpenFile, options: DiskOptions, hint: string | null): RawDisk {
+  const { readonly = false, discard = 'unmap', host } = options;
+  checkSize(file, info.size, hint);
+  const handle: DiskHandle = {
+    format: 'raw',
+    file,
+    fd,
+    kind,
+    size: info.size,
+    readonly,
+    discard: discard === 'unmap' && !readonly && canPunch(host, fd, info),
+    discardGranularity: Math.max(SECTOR_SIZE, info.preferredBlockSize),
+    flushState: createFlushState(),
+  };
+  return new RawDisk(handle, host, close);
+}
+
+function refuseProbed(file: string, hint: string | null): never {
+  const remedy = hint ? `It ${hint}.` : 'If it is a raw disk, say so: format=raw.';
+  throw new RingsideError('bad-image', `"${file}" does not say which format it has. ${remedy}`);
 }
 
 function checkSize(file: string, size: number, hint: string | null): void {
@@ -101,25 +81,9 @@ function checkSize(file: string, size: number, hint: string | null): void {
   throw new RingsideError('bad-image', message);
 }
 
-function readHint(host: Host, fd: number): string | null {
+function readHead(host: Host, fd: number): Uint8Array {
   const head = new Uint8Array(HINT_BYTES);
-  return formatHint(head.subarray(0, host.readv(fd, [head], 0)));
-}
-
-/**
- * Whether the file system can free parts of the file: asked for a hole behind its end, where there is nothing to lose.
- */
-function canPunch(host: Host, fd: number, info: FileInfo): boolean {
-  if (!host.holes.available) return false;
-  // A device that cannot discard says so at the first discard, which is advice only.
-  if (info.kind === 'block-device') return true;
-  try {
-    host.punchHole(fd, info.size, SECTOR_SIZE);
-    return true;
-  } catch (error) {
-    if (isHostError(error)) return false;
-    throw error;
-  }
+  return head.subarray(0, host.readv(fd, [head], 0));
 }
 
 function warnings(file: string, lock: LockState, locking: Locking, hint: string | null): string[] {

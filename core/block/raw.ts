@@ -1,11 +1,12 @@
 /** Raw images: byte N of the disk is byte N of a file or host block device. */
 import type { Host } from '../host/host.ts';
 import { isHostError } from '../host/host.ts';
-import type { Disk, DiskHandle } from './disk.ts';
+import type { Disk, RawHandle } from './disk.ts';
 import { SECTOR_SIZE } from './disk.ts';
 import { DiskError, diskError } from './errors.ts';
 import type { DiskOperation } from './errors.ts';
 import { SharedFlush } from './shared-flush.ts';
+import { totalLength, window } from './views.ts';
 
 /** No more than this goes into one system call: hosts differ in what they take, and all take this. */
 const MAX_TRANSFER = 2 ** 30;
@@ -15,7 +16,7 @@ const ZERO_CHUNK = 2 ** 20;
 type Transfer = (fd: number, views: readonly Uint8Array[], position: number) => number;
 
 export class RawDisk implements Disk {
-  readonly handle: DiskHandle;
+  readonly handle: RawHandle;
   readonly file: string;
   readonly size: number;
   readonly readonly: boolean;
@@ -29,15 +30,13 @@ export class RawDisk implements Disk {
   readonly #write: Transfer;
   readonly #release: (() => void) | null;
   #closed = false;
-  /** Why the first flush failed, if it was here. */
-  #flushError: DiskError | null = null;
   readonly #flushes: SharedFlush;
   /** The file system has said that it cannot; asking again costs a system call each time. */
   #noPunch = false;
   #noZeroRange = false;
 
   /** @param release closes the file; null for a disk that somebody else will close */
-  constructor(handle: DiskHandle, host: Host, release: (() => void) | null) {
+  constructor(handle: RawHandle, host: Host, release: (() => void) | null) {
     this.handle = handle;
     this.file = handle.file;
     this.size = handle.size;
@@ -64,21 +63,8 @@ export class RawDisk implements Disk {
 
   flush(): void {
     this.#checkOpen('flush');
-    if (this.#flushError) throw this.#flushError;
     if (this.readonly) return;
-    this.#flushes.exclusively(() => {
-      if (this.#flushes.failed) {
-        const detail = 'an earlier flush has failed, and what was not written then is lost.';
-        throw new DiskError('flush', this.file, 'EIO', detail);
-      }
-      try {
-        this.#host.fdatasync(this.handle.fd);
-      } catch (error) {
-        this.#flushError = diskError('flush', this.file, error);
-        this.#flushes.fail();
-        throw this.#flushError;
-      }
-    });
+    this.#flushes.flush(this.file, () => this.#host.fdatasync(this.handle.fd));
   }
 
   discard(offset: number, length: number): void {
@@ -123,8 +109,7 @@ export class RawDisk implements Disk {
 
   /** Moves all of `views`, however little a system call moves. */
   #transfer(operation: DiskOperation, transfer: Transfer, views: readonly Uint8Array[], offset: number): void {
-    let total = 0;
-    for (const view of views) total += view.length;
+    const total = totalLength(views);
     this.#checkOpen(operation);
     this.#checkRange(operation, offset, total);
 
@@ -182,22 +167,4 @@ export class RawDisk implements Disk {
     const detail = `bytes [${offset}, +${length}) are not inside its ${this.size} bytes.`;
     throw new DiskError(operation, this.file, 'EINVAL', detail);
   }
-}
-
-/** The part of `views` that begins `skip` bytes in and is at most `max` bytes long. */
-function window(views: readonly Uint8Array[], skip: number, max: number): Uint8Array[] {
-  const part = [];
-  let room = max;
-  for (const view of views) {
-    if (room === 0) break;
-    if (skip >= view.length) {
-      skip -= view.length;
-      continue;
-    }
-    const piece = view.subarray(skip, skip + room);
-    part.push(piece);
-    room -= piece.length;
-    skip = 0;
-  }
-  return part;
 }

@@ -112,6 +112,9 @@ export interface HostFiles {
   /** All that was written, and the size, are on stable storage when it returns. */
   fdatasync(fd: number): void;
 
+  /** Makes the file so many bytes long: what is added reads as zero and takes no space. */
+  truncate(fd: number, size: number): void;
+
   /** The range reads as zero and takes no space; the file keeps its size. */
   punchHole(fd: number, offset: number, length: number): void;
   /** The range reads as zero and stays allocated; the file keeps its size. */

@@ -141,6 +141,10 @@ class NodeHost implements Host {
     fs.fdatasyncSync(fd);
   }
 
+  truncate(fd: number, size: number): void {
+    fs.ftruncateSync(fd, size);
+  }
+
   punchHole(fd: number, offset: number, length: number): void {
     this.#native().punchHole(fd, offset, length);
   }

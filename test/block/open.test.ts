@@ -65,7 +65,7 @@ describe('opening a raw disk', () => {
     const file = makeImage(path('really.qcow2'), MIB);
     writeFileSync(file, new Uint8Array([0x51, 0x46, 0x49, 0xfb]), { flag: 'r+' });
     withDisk({ file, locking: 'off' }, ({ warnings }) => {
-      expect(warnings).toEqual([expect.stringMatching(/attached as a raw disk but looks like a QCOW image/)]);
+      expect(warnings).toEqual([expect.stringMatching(/attached as a raw disk but looks like a qcow2 image/)]);
     });
   });
 

@@ -1,5 +1,5 @@
 /** A disk in shared memory that fails and waits as the test says, from whichever thread it is used. */
-import type { Disk, DiskHandle } from '../../core/block/disk.ts';
+import type { Disk, RawHandle } from '../../core/block/disk.ts';
 import { DiskError } from '../../core/block/errors.ts';
 import type { DiskOperation } from '../../core/block/errors.ts';
 import { createFlushState } from '../../core/block/shared-flush.ts';
@@ -16,7 +16,7 @@ const COUNT = 5;
 const CODES = ['EIO', 'ENOSPC', 'EDQUOT'] as const;
 const OPERATIONS: readonly DiskOperation[] = ['read', 'write', 'flush', 'discard', 'write zeroes to'];
 
-export interface FakeDiskHandle extends DiskHandle {
+export interface FakeDiskHandle extends RawHandle {
   readonly fake: { data: SharedArrayBuffer; control: SharedArrayBuffer };
 }
 
