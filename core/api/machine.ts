@@ -21,7 +21,12 @@ export const driveConfig = z.strictObject({
   if: z.enum(['virtio', 'none'], { error: 'must be virtio or none' }).optional(),
   /** Host path of the image. */
   file: z.string({ error: 'must be the path of an image' }).min(1, 'must be the path of an image'),
-  format: z.literal('raw', { error: 'must be raw' }).default('raw'),
+  /** auto: as the file says, never raw. */
+  format: z.enum(['raw', 'qcow2', 'auto'], { error: 'must be raw, qcow2 or auto' }).default('raw'),
+  /** Whether files are opened because the image names them: a backing file, a data file. */
+  backing: z.enum(['refuse', 'trust'], { error: 'must be refuse or trust' }).default('refuse'),
+  /** Whether others are kept off the image: as well as can be had here, or refused where that cannot be had, or not. */
+  locking: z.enum(['auto', 'on', 'off'], { error: 'must be auto, on or off' }).default('auto'),
   readonly: z.boolean().default(false),
   /** virtio-blk serial (VIRTIO_BLK_T_GET_ID), at most 20 bytes. */
   serial: z.string().max(20, 'must have at most 20 bytes').optional(),

@@ -1,7 +1,7 @@
 /** What -drive makes: an open image, which one device at a time may have. */
 import { errorLine } from '../errors.ts';
 import type { TypeInfo } from '../qom/object.ts';
-import type { OpenDisk } from './open.ts';
+import type { DiskOptions, OpenDisk } from './options.ts';
 import { openDisk } from './open.ts';
 
 /** What a device gets of its drive. */
@@ -26,7 +26,27 @@ export const DRIVE_TYPE: TypeInfo = {
       required: true,
       description: 'host path of the image',
     },
-    { name: 'format', kind: 'enum', values: ['raw'], default: 'raw', description: 'image format' },
+    {
+      name: 'format',
+      kind: 'enum',
+      values: ['raw', 'qcow2', 'auto'],
+      default: 'raw',
+      description: 'image format; auto: as the file says, never raw',
+    },
+    {
+      name: 'backing',
+      kind: 'enum',
+      values: ['refuse', 'trust'],
+      default: 'refuse',
+      description: 'whether files are opened because the image names them (backing file, data file)',
+    },
+    {
+      name: 'locking',
+      kind: 'enum',
+      values: ['auto', 'on', 'off'],
+      default: 'auto',
+      description: 'whether other programs are kept off the image; on: refuse where they cannot be',
+    },
     { name: 'readonly', kind: 'bool', default: false, description: 'the guest cannot write' },
     { name: 'serial', kind: 'string', default: null, maxBytes: 20, description: 'serial number that the guest sees' },
     {
@@ -54,7 +74,9 @@ export const DRIVE_TYPE: TypeInfo = {
   realize(object, { host, warn }) {
     const opened = openDisk({
       file: object.value<string>('file'),
-      format: object.value<string>('format') as 'raw',
+      format: object.value<NonNullable<DiskOptions['format']>>('format'),
+      backing: object.value<NonNullable<DiskOptions['backing']>>('backing'),
+      locking: object.value<NonNullable<DiskOptions['locking']>>('locking'),
       readonly: object.value<boolean>('readonly'),
       discard: object.value<string>('discard') as 'unmap' | 'ignore',
       host,

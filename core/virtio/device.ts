@@ -41,6 +41,9 @@ export abstract class VirtioDevice {
   abstract readonly config: ConfigSpace;
   abstract readonly backend: BackendInit;
 
+  /** Why all its queues must be served by one I/O worker; null when they need not. */
+  readonly oneWorker: string | null = null;
+
   /** Properties of its object besides those of its type, by name. */
   readonly computed: Readonly<Record<string, ComputedProperty>> = {};
 

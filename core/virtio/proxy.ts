@@ -146,7 +146,7 @@ async function realizeDevice(type: VirtioDeviceType, object: QomObject, environm
   const limiter = new NoteLimiter((message) => environment.note(name, message));
   const options: PlugOptions = {
     ringFeatures: ringFeatures(object),
-    server: server(object, environment, device.queues.length),
+    server: server(object, environment, device),
     note: (message) => limiter.note(message),
     event: (event) => environment.ioError(name, event),
   };
@@ -196,7 +196,7 @@ function deviceContext(name: string, object: QomObject, environment: Environment
 }
 
 /** Who serves the device's queues. */
-function server(object: QomObject, environment: Environment, queues: number): QueueServer {
+function server(object: QomObject, environment: Environment, device: VirtioDevice): QueueServer {
   const worker = (id: string): QueueServer => environment.backend<QueueServer>(object, 'object', id, 'iothread');
   const id = object.value<string | null>('iothread');
   const mapping = object.type.ownProperties.has(QUEUE_MAPPING.name)
@@ -204,7 +204,11 @@ function server(object: QomObject, environment: Environment, queues: number): Qu
     : [];
   if (mapping.length === 0) return id === null ? environment.workers.main : worker(id);
   if (id !== null) throw new RingsideError('bad-option', `iothread and ${QUEUE_MAPPING.name} do not go together`);
-  return new QueueServerGroup(iothreadsOfQueues(mapping, queues).map(worker));
+  const byQueue = iothreadsOfQueues(mapping, device.queues.length);
+  if (device.oneWorker !== null && new Set(byQueue).size > 1) {
+    throw new RingsideError('bad-option', `${QUEUE_MAPPING.name}: ${device.oneWorker}; name only one`);
+  }
+  return new QueueServerGroup(byQueue.map(worker));
 }
 
 function ringFeatures(object: QomObject): bigint {

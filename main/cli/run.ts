@@ -46,8 +46,10 @@ function checkFormat(file: string): void {
   if (found === undefined) return;
   throw new RingsideError(
     'bad-image',
-    `-drive: ${file} looks like a ${found.format} image, and only raw images can be attached; ` +
-      `"qemu-img convert -O raw" makes one (format=raw attaches it as it is)`,
+    found.format === 'qcow2'
+      ? `-drive: ${file} looks like a qcow2 image: say format=qcow2 (format=raw attaches it as it is)`
+      : `-drive: ${file} looks like a ${found.format} image, which cannot be attached; ` +
+          `"qemu-img convert -O qcow2" makes one that can (format=raw attaches it as it is)`,
   );
 }
 

@@ -18,7 +18,7 @@ import {
 import { MIB, missing, pattern, tempFolder, withDisk } from './tools.ts';
 
 /** For longer runs than CI's: RINGSIDE_QCOW2_BATCHES. */
-const BATCHES = Number(process.env.RINGSIDE_QCOW2_BATCHES ?? 5);
+const BATCHES = Number(process.env.RINGSIDE_QCOW2_BATCHES ?? 4);
 const OPERATIONS = 60;
 const SIZE = 3 * MIB + 512 * 7;
 

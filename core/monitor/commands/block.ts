@@ -8,9 +8,9 @@ const file = object('BlockdevOptionsFile', { driver: oneOf('BlockdevFileDriver',
 
 export const BLOCK_COMMANDS = [
   action('blockdev-add', {
-    help: 'opens a raw image, for a device that is added; it stays when the device goes',
+    help: 'opens an image, for a device that is added; it stays when the device goes',
     args: object('BlockdevOptions', {
-      driver: oneOf('BlockdevDriver', ['raw', 'file']),
+      driver: oneOf('BlockdevDriver', ['raw', 'qcow2', 'file']),
       'node-name': str,
       file: optional(file),
       filename: optional(str),
@@ -18,10 +18,10 @@ export const BLOCK_COMMANDS = [
       discard: optional(oneOf('BlockdevDiscardOptions', ['ignore', 'unmap'])),
     }),
     async run({ target }, args) {
-      const nested = args.driver === 'raw';
+      const nested = args.driver !== 'file';
       const path = nested ? args.file?.filename : args.filename;
       if (path === undefined) throw new MonitorError(`Parameter '${nested ? 'file' : 'filename'}' is missing`);
-      const properties: Record<string, Json> = { file: path, format: 'raw' };
+      const properties: Record<string, Json> = { file: path, format: nested ? args.driver : 'raw' };
       if (args['read-only'] !== undefined) properties['readonly'] = args['read-only'];
       if (args.discard !== undefined) properties['discard'] = args.discard;
       await target.addDrive(args['node-name'], properties, { withDevice: false });

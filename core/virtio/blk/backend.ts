@@ -1,4 +1,5 @@
 /** The I/O worker's half of virtio-blk: executes requests on a disk. */
+import { RingsideError, errorLine } from '../../errors.ts';
 import type { Disk, DiskHandle } from '../../block/disk.ts';
 import { DiskError } from '../../block/errors.ts';
 import { diskFromHandle } from '../../block/open.ts';
@@ -83,7 +84,14 @@ interface Stalled {
 
 export function createBlkBackend(options: unknown, context: BackendContext): VirtioBackend {
   const blk = options as BlkBackendOptions;
-  return new BlkBackend(diskFromHandle(blk.disk, context.host), blk, context);
+  let disk;
+  try {
+    disk = diskFromHandle(blk.disk, context.host);
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    throw new RingsideError('io', errorLine(error), { cause: error });
+  }
+  return new BlkBackend(disk, blk, context);
 }
 
 export class BlkBackend implements VirtioBackend {

@@ -120,6 +120,7 @@ export class BlkDevice extends VirtioDevice {
   readonly queues: readonly QueueSpec[];
   readonly config = new ConfigSpace(BLK_CONFIG_BYTES, FIELDS);
   readonly backend: BackendInit;
+  override readonly oneWorker: string | null;
   readonly #limits: BlkLimits;
   readonly #counters: SharedArrayBuffer;
   #negotiated = 0n;
@@ -142,6 +143,8 @@ export class BlkDevice extends VirtioDevice {
     ...limits
   }: BlkDeviceOptions) {
     super(id);
+    // Its tables are in the memory of who uses it.
+    this.oneWorker = disk.handle.format === 'raw' ? null : `a ${disk.handle.format} image is used by one I/O worker`;
     this.#limits = checkLimits(id, disk, limits);
     if (new TextEncoder().encode(serial).length > VIRTIO_BLK_ID_BYTES) {
       throw new RingsideError('bad-option', `Serial "${serial}" of ${id} is longer than ${VIRTIO_BLK_ID_BYTES} bytes.`);

@@ -93,13 +93,13 @@ class DomainWriter {
   }
 
   #disk(drive: DriveConfig, device: DeviceConfig | undefined): void {
-    const { file, werror, rerror, discard, readonly, serial } = drive;
+    const { file, format, werror, rerror, discard, readonly, serial } = drive;
     if (device !== undefined) this.#written.add(device);
     const iothread = this.#iothreads.indexOf(textOf(device?.['iothread'])) + 1;
     this.#open('disk', { type: 'file', device: 'disk', model: device && modelOf(device) });
     this.#leaf('driver', {
       name: 'qemu',
-      type: 'raw',
+      type: format === 'auto' ? undefined : format,
       error_policy: werror === 'enospc' ? 'enospace' : werror,
       rerror_policy: rerror,
       discard,

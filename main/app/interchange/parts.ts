@@ -54,15 +54,15 @@ export class Parts {
     format: string | undefined,
     change: Record<string, unknown>,
   ): string | null {
-    if (format !== undefined && format !== 'raw') {
+    if (format !== undefined && format !== 'raw' && format !== 'qcow2') {
       this.note(
-        `${file} is left out: it is a ${format} image, and disks must be raw. “qemu-img convert -O raw” makes one, which you can attach.`,
+        `${file} is left out: it is a ${format} image. “qemu-img convert -O qcow2” makes one that you can attach.`,
       );
       return null;
     }
     if (!/^([/~]|[A-Za-z]:)/.test(file)) this.note(`${file} has no whole path: give it under Disks.`);
     const id = this.id(wanted, 'drive');
-    const parsed = driveConfig.safeParse({ id, file, ...change });
+    const parsed = driveConfig.safeParse({ id, file, format, ...change });
     if (!parsed.success) {
       this.note(`${file} is left out: ${parsed.error.issues[0].message}.`);
       return null;

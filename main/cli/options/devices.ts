@@ -21,7 +21,9 @@ const SERIAL = text('TEXT', 'serial number that the guest sees, at most 20 bytes
 
 export const DRIVE_KEYS = {
   file: text('FILE', 'image; ",," stands for a comma'),
-  format: choice(['raw'], 'image format; say it, and no image is taken for another'),
+  format: choice(['raw', 'qcow2', 'auto'], 'image format; say it, and no image is taken for another'),
+  backing: choice(['refuse', 'trust'], 'trust: open the backing and data files that the image names'),
+  locking: choice(['auto', 'on', 'off'], 'whether other programs are kept off the image'),
   if: choice(['virtio', 'none'], 'virtio: a virtio-blk device of its own; none: for a -device that names it'),
   id: idKey,
   readonly: onOff('the guest cannot write'),
@@ -62,7 +64,7 @@ type DriveInput = NonNullable<MachineConfigInput['drives']>[number];
 function driveInput(drive: DriveOption, id: string, device: boolean): DriveConfig {
   const input: DriveInput = { id, file: drive.file! };
   if (!device) input.if = 'none';
-  for (const key of ['readonly', 'serial', 'werror', 'rerror'] as const) {
+  for (const key of ['format', 'backing', 'locking', 'readonly', 'serial', 'werror', 'rerror'] as const) {
     if (drive[key] !== undefined) Object.assign(input, { [key]: drive[key] });
   }
   if (drive.discard !== undefined) input.discard = /unmap|on/.test(drive.discard) ? 'unmap' : 'ignore';

@@ -62,7 +62,7 @@ describe('a command line of QEMU', () => {
       'rva23s64',
       'acpi=off',
       'net0 (tap)',
-      'seed.qcow2',
+      'seed.vmdk',
       'virtio-gpu-pci',
       'qemu-xhci',
       'enable-kvm',
@@ -108,7 +108,7 @@ describe('a libvirt domain', () => {
       { driver: 'virtio-balloon-pci' },
       { driver: 'virtio-rng-pci' },
     ]);
-    for (const about of ['data.qcow2', 'networking of type network', 'keyboard on usb', '<tpm>']) {
+    for (const about of ['data.vmdk', 'networking of type network', 'keyboard on usb', '<tpm>']) {
       expect(said, about).toContain(about);
     }
   });

@@ -21,7 +21,7 @@ export const UBUNTU_COMMAND = `/usr/bin/qemu-system-riscv64 \\
     -cpu rva23s64 -machine virt,acpi=off -m 2048 -smp cpus=2,sockets=1 -nographic \\
     -netdev tap,id=net0,ifname=tap0,script=no -device virtio-net-pci,netdev=net0,mac=52:54:00:11:22:33,romfile= \\
     -drive file='/images/my disk,, old.img',format=raw,if=virtio,cache=none,aio=native,discard=unmap \\
-    -drive file=/images/seed.qcow2,format=qcow2,if=virtio -device virtio-gpu-pci -device qemu-xhci -enable-kvm \\
+    -drive file=/images/seed.vmdk,format=vmdk,if=virtio -device virtio-gpu-pci -device qemu-xhci -enable-kvm \\
     -chardev socket,path=/run/agent.sock,server=on,wait=off,id=qga0 -device virtio-serial-pci,id=ser0 \\
     -device virtserialport,bus=ser0.0,chardev=qga0,name=org.qemu.guest_agent.0 -kernel /boot/vmlinuz -append 'root=/dev/vda1 ro'`;
 
@@ -48,8 +48,8 @@ export const FEDORA_DOMAIN = `<?xml version="1.0" encoding="UTF-8"?>
       <serial>FEDORA1</serial>
     </disk>
     <disk type='file' device='disk'>
-      <driver name='qemu' type='qcow2'/>
-      <source file='/var/lib/libvirt/images/data.qcow2'/>
+      <driver name='qemu' type='vmdk'/>
+      <source file='/var/lib/libvirt/images/data.vmdk'/>
       <target dev='vdb' bus='virtio'/>
     </disk>
     <disk type='file' device='cdrom'>
