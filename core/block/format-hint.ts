@@ -17,7 +17,7 @@ interface Magic extends LooksLike {
 const ascii = (text: string) => [...text].map((letter) => letter.charCodeAt(0));
 
 const MAGICS: readonly Magic[] = [
-  { offset: 0, bytes: [...ascii('QFI'), 0xfb], name: 'qcow2', kind: 'image' },
+  { offset: 0, bytes: [...ascii('QFI'), 0xfb], name: 'QCOW', kind: 'image' },
   { offset: 0, bytes: ascii('KDMV'), name: 'VMDK', kind: 'image' },
   { offset: 0, bytes: ascii('vhdxfile'), name: 'VHDX', kind: 'image' },
   { offset: 0, bytes: ascii('conectix'), name: 'VHD', kind: 'image' },
@@ -38,7 +38,7 @@ export function looksLike(head: Uint8Array): LooksLike | null {
 export function formatHint(head: Uint8Array): string | null {
   const found = looksLike(head);
   if (found === null) return null;
-  if (found.name === 'qcow2') return 'looks like a qcow2 image; say format=qcow2';
+  if (found.name === 'QCOW') return 'looks like a qcow2 image; say format=qcow2';
   return found.kind === 'image'
     ? `looks like a ${found.name} image; convert it with "qemu-img convert -O raw"`
     : `looks like a ${found.name} compressed file; unpack it first`;

@@ -7,11 +7,12 @@ import type { Host } from '../host/host.ts';
 import type { Disk, DiskHandle, LockState } from './disk.ts';
 import { SECTOR_SIZE } from './disk.ts';
 import { openError } from './errors.ts';
-import { formatHint, HINT_BYTES, looksLike } from './format-hint.ts';
+import { formatHint, HINT_BYTES } from './format-hint.ts';
 import type { Locking } from './lock.ts';
 import { canPunch, openFile } from './open-file.ts';
 import type { OpenFile } from './open-file.ts';
 import type { DiskOptions, OpenDisk } from './options.ts';
+import { isQcow2 } from './qcow2/header.ts';
 import { diskFromQcow2Handle, openQcow2 } from './qcow2/open.ts';
 import { RawDisk } from './raw.ts';
 import { createFlushState } from './shared-flush.ts';
@@ -30,7 +31,7 @@ export function openDisk(options: DiskOptions): OpenDisk {
   try {
     const head = readHead(host, open.fd);
     const hint = formatHint(head);
-    const named = format === 'auto' && looksLike(head)?.name === 'qcow2' ? 'qcow2' : format;
+    const named = format === 'auto' && isQcow2(head) ? 'qcow2' : format;
     if (named === 'auto') refuseProbed(file, hint);
     const opened =
       named === 'qcow2' ? openQcow2(open, options, openDisk) : { disk: openRaw(open, options, hint), warnings: [] };

@@ -23,17 +23,23 @@ export async function imageFormat(file: string): Promise<LooksLike | null> {
 }
 
 /**
- * Refuses disks in another format than raw: the guest would see, and overwrite, its metadata.
+ * Refuses images of other formats as raw disks: the guest would see, and overwrite, their metadata.
  * @throws RingsideError 'bad-image'
  */
-export async function refuseOtherFormats(files: readonly string[]): Promise<void> {
-  for (const file of files) {
+export async function refuseOtherFormats(
+  drives: readonly { readonly file: string; readonly format: string }[],
+): Promise<void> {
+  for (const { file, format } of drives) {
+    if (format !== 'raw') continue;
     const found = await imageFormat(file);
     if (found?.kind !== 'image') continue;
     throw new RingsideError(
       'bad-image',
-      `${file} is a ${found.name} image, and only raw images can be attached: ` +
-        `make one with "qemu-img convert -O raw", and choose that`,
+      found.name === 'QCOW'
+        ? `${file} is a QCOW image, and this disk is said to be raw: set its format to qcow2, ` +
+            `or make a raw one with "qemu-img convert -O raw", and choose that`
+        : `${file} is a ${found.name} image, which cannot be attached: ` +
+            `make one that can with "qemu-img convert -O raw", and choose that`,
     );
   }
 }

@@ -433,7 +433,7 @@ export class VmManager {
     const config = await this.#configOf(settings);
     // Claimed before anything is opened: two starts at once must not both see the disk free.
     await this.#claims.claim(vm.id, vm.name, config.drives);
-    await refuseOtherFormats(config.drives.map(({ file }) => file));
+    await refuseOtherFormats(config.drives);
     const machine = await this.#options.machines.create(config);
     vm.machine = machine;
     vm.booted = settings;
