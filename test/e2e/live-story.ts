@@ -31,6 +31,7 @@ export async function tellLiveStory(workstation: Workstation, image: string, pro
   const doGuestsPart = async () => {
     const steps = (await live.getByTestId('guest-steps').innerText()).replaceAll('\u00a0', ' ').split('\n');
     await go('console');
+    await workstation.see(prompt, LONG);
     for (const step of steps) await workstation.type(step);
   };
   const control = async () => {

@@ -18,6 +18,8 @@ import { withConstructedStyles } from './strict-styles.ts';
 
 /** A stream that ended is opened again after this. */
 const RECONNECT_MS = 1000;
+/** Keys and pastes that are kept until the stream is there. */
+const MAX_EARLY = 1000;
 /** The guest is told a new size once it has been the same for so long. */
 const RESIZE_MS = 150;
 /** Lines of a paste that are shown in the question about it. */
@@ -49,6 +51,8 @@ export class ConsoleTerminal {
   #webgl: WebglAddon | null = null;
   readonly #observer: ResizeObserver;
   #client: ConsoleClient | null = null;
+  /** Typed before there was a stream. */
+  readonly #early: Uint8Array[] = [];
   /** Replayed bytes that the terminal has not digested: what it answers to them (cursor reports) is no input. */
   #replaying = 0;
   #resizing: ReturnType<typeof setTimeout> | undefined;
@@ -240,6 +244,7 @@ export class ConsoleTerminal {
         closed: () => setTimeout(() => this.#reconnect(), RECONNECT_MS),
       });
       this.#client.resize(this.#terminal.cols, this.#terminal.rows);
+      for (const typed of this.#early.splice(0)) this.#client.send(typed);
       this.#options.onSize?.(this.#terminal.cols, this.#terminal.rows);
     } catch (error) {
       if (!this.#disposed) this.#options.onProblem(lineOf(error));
@@ -255,7 +260,10 @@ export class ConsoleTerminal {
 
   #send(bytesToSend: Uint8Array): void {
     if (this.#replaying > 0) return;
-    if (this.#client !== null && !this.#client.send(bytesToSend)) {
+    if (this.#client === null) {
+      // It is about to be: nothing of what is typed meanwhile is lost.
+      if (this.#early.length < MAX_EARLY) this.#early.push(bytesToSend);
+    } else if (!this.#client.send(bytesToSend)) {
       this.#options.onProblem('The guest does not read its input: what you typed or pasted was not sent.');
     }
   }
