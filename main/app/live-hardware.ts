@@ -9,8 +9,9 @@ import { machineTypes } from '../../core/machine/types.ts';
 import type { MonitorTarget } from '../../core/monitor/target.ts';
 import { issueLine, vmSettings } from '../ipc/contract.ts';
 import type { LiveHardware as LiveView, Leaving, VmParts, VmSettings } from '../ipc/contract.ts';
+import { withWholePaths } from './host-paths.ts';
+import { refuseOtherFormats } from './image-format.ts';
 import type { RunningMachine } from './machine.ts';
-import { userPath } from './paths.ts';
 import { LISTS, linksOf, withoutDevice, withParts } from './vm-parts.ts';
 
 /** After so long without an answer the person is told that there is none, ms. Linux waits 5 s before it acts. */
@@ -132,22 +133,23 @@ export class LiveHardware {
         undo.push(() => machine.objectDel(kind, backend));
       };
       try {
-        const { drive } = placed;
+        const real = wholePaths(this.#vms.booted(id), placed);
+        const { drive } = real;
         if (drive !== undefined) {
-          const real = { ...drive, file: userPath(drive.file) };
-          await vm.claim(real);
+          await refuseOtherFormats([drive.file]);
+          await vm.claim(drive);
           undo.push(() => this.#vms.release(id, drive.id));
-          const { id: _id, if: _if, slot: _slot, legacy: _legacy, ...properties } = real;
+          const { id: _id, if: _if, slot: _slot, legacy: _legacy, ...properties } = drive;
           await add('drive', 'drive', drive.id, given(properties));
         }
         for (const list of LISTS) {
-          for (const { type, id: backend, ...properties } of placed[list]) {
+          for (const { type, id: backend, ...properties } of real[list]) {
             // Several devices may share an object.
             if (list === 'objects' && machine.liveParts().objects.includes(backend)) continue;
             await add(BACKEND_LISTS[list], type, backend, properties);
           }
         }
-        const { driver, id: device, bus, ...properties } = placed.device;
+        const { driver, id: device, bus, ...properties } = real.device;
         await machine.deviceAdd({ driver, id: device, bus, properties });
         const known = this.#of(id);
         known.leaving.delete(device);
@@ -259,6 +261,16 @@ function placedDevice(vm: string, device: VmParts['device'], machine: RunningMac
     throw new RingsideError('bad-state', `all hotplug ports of “${vm}” are taken: detach something first`);
   }
   return { ...device, bus: free.bus };
+}
+
+/** As the machine gets them: `~` is the home directory. */
+function wholePaths(settings: VmSettings, parts: VmParts): VmParts {
+  const { device, drive, ...backends } = parts;
+  const drives = drive === undefined ? [] : [drive];
+  const whole = withWholePaths({ ...settings, ...backends, devices: [device], drives });
+  const { objects, chardevs, netdevs, fsdevs } = whole;
+  const found: VmParts = { device: { ...whole.devices[0], id: device.id }, objects, chardevs, netdevs, fsdevs };
+  return drive === undefined ? found : { ...found, drive: { ...whole.drives[0], if: 'none' } };
 }
 
 /** @throws RingsideError 'bad-option' for what could not be started */

@@ -3,7 +3,7 @@
  * window that goes away takes nothing with it. Operations on one VM happen one after another.
  */
 import { randomUUID } from 'node:crypto';
-import { stat, unlink } from 'node:fs/promises';
+import { unlink } from 'node:fs/promises';
 import path from 'node:path';
 import type { MachineExit, MachineSnapshot } from '../../core/api/machine.ts';
 import { machineConfig } from '../../core/api/machine.ts';
@@ -22,6 +22,7 @@ import type { LiveVm } from './live-hardware.ts';
 import type { MachineFactory, RunningMachine } from './machine.ts';
 import { userPath } from './paths.ts';
 import { screenText } from './screen-text.ts';
+import { exitText, fileBase, hasDisk, portsOf, sameMachine, sizeOf, withoutDisks } from './vm-facts.ts';
 import type { LoadedVm, VmStore } from './vm-store.ts';
 
 /** Kernel, initrd and command line of a catalogue guest. @throws RingsideError when it is not downloaded */
@@ -46,38 +47,6 @@ export interface ManagerOptions {
 const PROGRESS_MS = 200;
 /** Enough for what fills a screen. */
 const SCREEN_BYTES = 16 * 1024;
-
-function hasDisk(settings: VmSettings, file: string): boolean {
-  return settings.drives.some((drive) => userPath(drive.file) === userPath(file));
-}
-
-/** Without the disks that it writes to, and the devices that they are in. */
-function withoutDisks(settings: VmSettings): VmSettings {
-  const drives = settings.drives.filter(({ readonly }) => readonly);
-  const kept = new Set(drives.map(({ id }) => id));
-  const gone = new Set(settings.drives.map(({ id }) => id).filter((id) => !kept.has(id)));
-  const devices = settings.devices.filter(({ drive }) => !gone.has(String(drive)));
-  return { ...settings, drives, devices };
-}
-
-/** A VM's name as part of a file's. */
-function fileBase(name: string): string {
-  return name.replace(/[^\p{L}\p{N}._-]+/gu, '-').replace(/^[-.]+|-+$/g, '') || 'disk';
-}
-
-/** Bytes; 0 for what is not there, which copying it complains about. */
-async function sizeOf(file: string): Promise<number> {
-  return stat(file).then(
-    (info) => info.size,
-    () => 0,
-  );
-}
-
-/** Console ports that a VM with these settings has. */
-function portsOf({ console, chardevs }: VmSettings): string[] {
-  const programs = chardevs.filter(({ type }) => type === 'program').map(({ id }) => id);
-  return ['serial0', ...(console ? ['console0'] : []), ...programs];
-}
 
 /** @throws RingsideError 'bad-option' for devices that their types do not allow */
 function checkHardware(settings: VmSettings): void {
@@ -586,25 +555,5 @@ export class VmManager {
     });
     vm.busy = turn.catch(() => undefined);
     return turn;
-  }
-}
-
-/** Whether two settings differ in nothing but the name. */
-function sameMachine(a: VmSettings, b: VmSettings): boolean {
-  return JSON.stringify({ ...a, name: '' }) === JSON.stringify({ ...b, name: '' });
-}
-
-function exitText(exit: MachineExit): string {
-  switch (exit.reason) {
-    case 'guest-poweroff':
-      return 'was shut down by its guest';
-    case 'guest-fail':
-      return `was ended by its guest with failure code ${exit.code}`;
-    case 'guest-reset':
-      return 'ended because its guest asked for a reset';
-    case 'host-quit':
-      return 'was powered off';
-    case 'crash':
-      return 'crashed';
   }
 }
