@@ -136,7 +136,7 @@ export class LiveHardware {
         const real = wholePaths(this.#vms.booted(id), placed);
         const { drive } = real;
         if (drive !== undefined) {
-          await refuseOtherFormats([drive.file]);
+          await refuseOtherFormats([drive]);
           await vm.claim(drive);
           undo.push(() => this.#vms.release(id, drive.id));
           const { id: _id, if: _if, slot: _slot, legacy: _legacy, ...properties } = drive;
