@@ -56,6 +56,20 @@ export const interruptSource = z.object({
 });
 export type InterruptSource = z.infer<typeof interruptSource>;
 
+/** A message-signalled interrupt: an identity of the interrupt file that a hart's IMSIC has for a privilege mode. */
+export const interruptMessage = z.object({
+  hart: z.number().int(),
+  mode: z.enum(['M', 'S']),
+  identity: z.number().int(),
+  /** How often a message has come. */
+  raised: z.number().int(),
+  pending: z.boolean(),
+  enabled: z.boolean(),
+  /** MSI-X vectors of devices that send it now. */
+  from: z.array(z.object({ device: z.string(), vector: z.number().int() })),
+});
+export type InterruptMessage = z.infer<typeof interruptMessage>;
+
 /** What the translator has done for a hart; counts of regions entered, instructions, regions taken in. */
 export const hartJit = z.object({
   entries: z.number(),
@@ -105,6 +119,8 @@ export const machineView = z.object({
     /** e.g. "PLIC". */
     controller: z.string(),
     sources: z.array(interruptSource),
+    /** null: the harts have no IMSIC. */
+    messages: z.array(interruptMessage).nullable(),
   }),
   harts: z.array(hartView),
   translator: translatorView.nullable(),

@@ -18,6 +18,7 @@ import type { CaptureHeader } from './capture-format.ts';
 import type { CaptureOptions, CaptureState } from './capture-writer.ts';
 import type { RingEvent } from './event-ring.ts';
 import { QueueFeed } from './queue-feed.ts';
+import { SilenceLinter } from './silence.ts';
 import { viewQueue } from './queue-view.ts';
 
 /** Batches a second of a watched queue, at most. */
@@ -53,6 +54,7 @@ export class MachineInspector {
   readonly #packets = new Map<string, { file: string; end: () => Promise<void> }>();
   /** Queues that somebody has controlled or captured, and that have not been seen without it since. */
   readonly #touched = new Map<string, { device: string; queue: number }>();
+  readonly #silence: SilenceLinter;
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
@@ -60,6 +62,7 @@ export class MachineInspector {
   constructor(memory: GuestMemory, tree: () => ObjectTree) {
     this.#memory = memory;
     this.#tree = tree;
+    this.#silence = new SilenceLinter(memory.memory.buffer as SharedArrayBuffer);
   }
 
   /**
@@ -244,7 +247,9 @@ export class MachineInspector {
    * @throws RingsideError 'not-found'
    */
   async findings(device: string, clear: boolean): Promise<LintFinding[]> {
-    return this.#find(device, 0).transport.findings(clear);
+    const { transport } = this.#find(device, 0);
+    await this.#silence.look(transport);
+    return transport.findings(clear);
   }
 
   /**

@@ -213,6 +213,8 @@ export class QueueWatch implements QueueHook {
       const status = this.#decoder.status(chain.readable, chain.writable, written);
       writer.record(EVENT_PUSHED, status & NO_STATUS, chain.head, chain.position, written);
     }
+    // While the driver cannot know yet that the chain is its own again.
+    if (writer !== null) this.#linter.given(chain);
     this.#queue!.put(chain, written);
   }
 
@@ -243,7 +245,10 @@ export class QueueWatch implements QueueHook {
   published(count: number, wanted: boolean): boolean {
     const sends = wanted && !(this.#gate !== null && this.#gate.dropsInterrupt());
     const fate = sends ? INTERRUPT_SENT : wanted ? INTERRUPT_DROPPED : INTERRUPT_SUPPRESSED;
-    this.#writer?.record(EVENT_PUBLISHED, fate, 0, 0, count);
+    if (this.#writer !== null) {
+      this.#linter.published(count);
+      this.#writer.record(EVENT_PUBLISHED, fate, 0, 0, count);
+    }
     return sends;
   }
 
@@ -251,6 +256,10 @@ export class QueueWatch implements QueueHook {
     if (this.#writer === null) return;
     this.#linter.notified(count);
     this.#writer.record(EVENT_NOTIFIED, 0, 0, 0, count);
+  }
+
+  armed(position: number): void {
+    if (this.#writer !== null) this.#linter.armed(position);
   }
 
   failed(code: number): void {

@@ -18,6 +18,7 @@ import type { ObjectTree } from '../qom/tree.ts';
 import type { JitStatistics } from '../worker/jit-stats.ts';
 import * as L from '../worker/layout.ts';
 import type { ControlPage } from './control-page.ts';
+import { seenMessages } from './message-view.ts';
 import { PCIE_IRQ, RTC_IRQ, UART_IRQ, VIRTIO_IRQ, VIRTIO_SLOTS } from './virt-map.ts';
 
 export interface ViewedMachine {
@@ -45,6 +46,13 @@ export function viewMachine(machine: ViewedMachine): MachineView {
     interrupts: {
       controller: CONTROLLERS[aia],
       sources: interruptSources(control, aia, snapshot),
+      messages:
+        aia === 'aplic-imsic'
+          ? seenMessages(control, snapshot.harts.length, tree).map((message) => ({
+              ...message,
+              from: [...message.from],
+            }))
+          : null,
     },
     harts: snapshot.harts.map((hart) => hartView(hart, control, jit)),
     translator: jit === null ? null : pickTranslator(jit),

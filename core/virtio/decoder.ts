@@ -71,8 +71,17 @@ export interface QueueDecoder {
    * @returns the used length
    */
   refuse(readable: ByteSource, writable: ByteSink, status: number): number;
-  /** Looks for what a driver must not do, but the device puts up with. */
-  lint?(readable: ByteSource, writable: ByteSource, found: (rule: WatchedRule, detail: () => string) => void): void;
+  /**
+   * Looks for what a driver must not do, but the device puts up with.
+   *
+   * @param features negotiated
+   */
+  lint?(
+    readable: ByteSource,
+    writable: ByteSource,
+    found: (rule: WatchedRule, detail: () => string) => void,
+    features: bigint,
+  ): void;
 }
 
 /** @param queue its name in the device's list of queues */

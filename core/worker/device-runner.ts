@@ -119,7 +119,11 @@ export class DeviceRunner {
   }
 
   control(queue: QueueId, command: QueueCommand): QueueControl {
-    return this.#watch(queue, (watch) => watch.control(command));
+    const state = this.#watch(queue, (watch) => watch.control(command));
+    // What stood still may go on. Who only looks must not be what wakes a device that its driver has not notified.
+    const served = this.#served.find((each) => each.queue.index === queue.index);
+    if (served && command.op !== 'state') served.due = true;
+    return state;
   }
 
   /** Begins (options), ends (null) or only looks at (undefined) the capture of a queue. @throws RingsideError 'io' */
@@ -148,8 +152,6 @@ export class DeviceRunner {
     if (served && served.watch === null) this.#attach(served, watch);
     const result = change(watch);
     if (served) {
-      // What stood still may go on.
-      served.due = true;
       this.#detachIdle(served);
     } else if (watch.idle) {
       this.#watches.delete(index);

@@ -4,12 +4,22 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
 import type { LintFinding } from '../../core/api/lint.ts';
 import { createEventRing } from '../../core/inspect/event-ring.ts';
+import { SilenceLinter } from '../../core/inspect/silence.ts';
 import { BlkDevice } from '../../core/virtio/blk/device.ts';
 import { DriverLinter } from '../../core/virtio/lint/driver-linter.ts';
 import { LintFindings, mergeFindings } from '../../core/virtio/lint/findings.ts';
 import { LINT_RULES } from '../../core/virtio/lint/rules.ts';
 import { ringFeatureBits } from '../../core/virtio/queue/ring-features.ts';
-import { VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_IN } from '../../core/virtio/spec/blk.ts';
+import {
+  VIRTIO_BLK_F_DISCARD,
+  VIRTIO_BLK_RANGE_F_UNMAP,
+  VIRTIO_BLK_RANGE_SIZE,
+  VIRTIO_BLK_T_DISCARD,
+  VIRTIO_BLK_T_FLUSH,
+  VIRTIO_BLK_T_GET_ID,
+  VIRTIO_BLK_T_IN,
+  VIRTIO_BLK_T_WRITE_ZEROES,
+} from '../../core/virtio/spec/blk.ts';
 import { VIRTIO_F_VERSION_1, featureMask } from '../../core/virtio/spec/features.ts';
 import * as reg from '../../core/virtio/spec/mmio.ts';
 import {
@@ -18,6 +28,14 @@ import {
   STATUS_DRIVER_OK,
   STATUS_FEATURES_OK,
 } from '../../core/virtio/spec/status.ts';
+import {
+  VIRTQ_AVAIL_IDX,
+  VIRTQ_AVAIL_RING,
+  VIRTQ_DESC_LEN,
+  VIRTQ_DESC_SIZE,
+  VIRTQ_USED_IDX,
+} from '../../core/virtio/spec/split-ring.ts';
+import { CONTROL_BASE, CTL_RUN, RUN_RUNNING } from '../../core/worker/layout.ts';
 import { BlkDriver } from '../harness/blk-driver.ts';
 import { FakeDisk } from '../harness/fake-disk.ts';
 import { VirtioBench } from '../harness/virtio-bench.ts';
@@ -93,6 +111,11 @@ describe('at the registers', () => {
     await driver.notify(0);
     await driver.writeStatus(bits | STATUS_FEATURES_OK | STATUS_DRIVER_OK);
     expect(await rules()).toEqual(['early-notify 1', 'features-ok-unread 1']);
+    // Nor after a reset, whether the device becomes live again or not.
+    await driver.reset();
+    await driver.notify(0);
+    await driver.reset();
+    expect(await rules()).toEqual(['early-notify 2', 'features-ok-unread 1']);
   });
 
   it('finds queues that are wrong, busy or not there', async () => {
@@ -181,6 +204,119 @@ describe('in the ring', () => {
       'flags-reserved',
       'notify-empty',
     ]);
+  });
+
+  it('finds what is asked for without its feature, and requests that are not whole', async () => {
+    const { driver, blk, watch, rules } = await setUp();
+    await driver.init({ without: [VIRTIO_BLK_F_DISCARD] });
+    await watch();
+    const range = new Uint8Array(VIRTIO_BLK_RANGE_SIZE);
+    range[12] = VIRTIO_BLK_RANGE_F_UNMAP;
+    await blk.request(VIRTIO_BLK_T_DISCARD, 0, range);
+    await blk.request(VIRTIO_BLK_T_WRITE_ZEROES, 0, range.subarray(4));
+    await blk.request(VIRTIO_BLK_T_FLUSH, 0, range);
+    await blk.request(VIRTIO_BLK_T_GET_ID, 0, undefined, 12);
+    expect(await rules()).toEqual([
+      'blk-discard-unmap 1',
+      'blk-flush-data 1',
+      'blk-id-size 1',
+      'blk-range-size 1',
+      'not-negotiated 1',
+    ]);
+  });
+
+  it('finds what a driver writes where the device reads, and where only the device writes', async () => {
+    const { driver, blk, watch, transport, rules } = await setUp({ eventIdx: false });
+    await driver.init();
+    await watch();
+    const [queue] = driver.queues;
+    const { memory } = bench;
+
+    // It changes a descriptor that the device has taken.
+    const match = { types: [VIRTIO_BLK_T_IN] };
+    await transport.controlQueue(0, { op: 'rules', breakpoints: [{ id: 'b', match }], injections: [] });
+    const head = queue.add(blk.prepare(VIRTIO_BLK_T_IN, 0, new Uint8Array(0), 512).buffers);
+    await driver.kick(queue);
+    while ((await transport.controlQueue(0, { op: 'state' })).parked === null);
+    const lengthAt = queue.areas.descriptorArea + VIRTQ_DESC_SIZE * head + VIRTQ_DESC_LEN;
+    memory.writeU32(lengthAt, memory.readU32(lengthAt) + 1);
+    await transport.controlQueue(0, { op: 'clear' });
+    await driver.used(queue);
+    expect(await rules()).toEqual(['in-flight-changed 1']);
+
+    // It sets the device's index.
+    const idxAt = queue.areas.deviceArea + VIRTQ_USED_IDX;
+    memory.storeU16(idxAt, memory.loadU16(idxAt) + 7);
+    queue.add(blk.prepare(VIRTIO_BLK_T_FLUSH, 0, new Uint8Array(0), 0).buffers);
+    await driver.kick(queue);
+    let found = await rules();
+    while (found.length < 2) found = await rules();
+    expect(found).toEqual(['in-flight-changed 1', 'used-written 1']);
+
+    // It offers what the device has.
+    await driver.init();
+    const delay = { id: 'd', kind: 'delay', delay: 600_000, match: {}, count: null, probability: 1 } as const;
+    await transport.controlQueue(0, { op: 'rules', breakpoints: [], injections: [delay] });
+    const [fresh] = driver.queues;
+    const again = fresh.add(blk.prepare(VIRTIO_BLK_T_FLUSH, 0, new Uint8Array(0), 0).buffers);
+    const availAt = fresh.areas.driverArea;
+    memory.writeU16(availAt + VIRTQ_AVAIL_RING + 2, again);
+    memory.storeU16(availAt + VIRTQ_AVAIL_IDX, 2);
+    await driver.notify(0);
+    while (found.length < 3) found = await rules();
+    expect(found).toEqual(['in-flight-again 1', 'in-flight-changed 1', 'used-written 1']);
+    await transport.controlQueue(0, { op: 'clear' });
+  });
+
+  it('finds notifications that nobody asked for, with VIRTIO_F_EVENT_IDX', async () => {
+    const { driver, blk, watch, transport } = await setUp();
+    await driver.init();
+    await watch();
+    for (let sector = 0; sector < 40; sector++) await blk.read(sector, 1);
+    expect(await transport.findings()).toEqual([]);
+    let found: LintFinding[] = [];
+    for (let i = 0; i < 1000 && found.length === 0; i++) {
+      await driver.notify(0);
+      found = await transport.findings();
+    }
+    expect(found).toMatchObject([{ rule: 'notify-unwanted', severity: 'should', section: '2.7.10.1' }]);
+  });
+
+  it('finds a used ring that was not cleared', async () => {
+    const { driver, rules } = await setUp();
+    await driver.negotiate();
+    const queue = await driver.setUpQueue(0, 16);
+    bench.memory.storeU16(queue.areas.deviceArea, 1);
+    await driver.addStatus(STATUS_DRIVER_OK);
+    expect(await rules()).toEqual(['used-flags 1']);
+  });
+
+  it('finds buffers of which the device is never told', async () => {
+    const { driver, blk, transport } = await setUp();
+    await driver.init();
+    await blk.read(0, 1);
+    const buffer = bench.memory.memory.buffer as SharedArrayBuffer;
+    Atomics.store(new Int32Array(buffer, CONTROL_BASE + CTL_RUN, 1), 0, RUN_RUNNING);
+    let now = 0;
+    const linter = new SilenceLinter(buffer, () => now);
+    const rules = async () => {
+      await linter.look(transport);
+      return (await transport.findings()).map(({ rule, count }) => `${rule} ${count}`);
+    };
+    expect(await rules()).toEqual([]);
+    const [queue] = driver.queues;
+    queue.add(blk.prepare(VIRTIO_BLK_T_FLUSH, 0, new Uint8Array(0), 0).buffers);
+    // It may be on its way.
+    expect(await rules()).toEqual([]);
+    now = 2000;
+    expect(await rules()).toEqual([]);
+    now = 4000;
+    expect(await rules()).toEqual(['notify-missing 1']);
+    now = 9000;
+    expect(await rules()).toEqual(['notify-missing 1']);
+    await driver.kick(queue);
+    await driver.used(queue);
+    expect(await rules()).toEqual(['notify-missing 1']);
   });
 
   it('keeps what it found when nobody watches any more', async () => {

@@ -127,6 +127,9 @@ describe('a machine looked at', () => {
       const { controller, sources } = other.view().interrupts;
       expect(controller).toMatch(/^APLIC/);
       expect(sources).toHaveLength(96);
+      const { messages } = other.view().interrupts;
+      // Nobody has enabled any yet.
+      expect(messages).toEqual(aia === 'aplic' ? null : []);
       expect(sources[7]).toMatchObject({ devices: ['disk0'], raised: 0, priority: aia === 'aplic' ? 0 : null });
     } finally {
       await other.dispose();

@@ -8,6 +8,8 @@ import { configBytes } from '../../renderer/inspector/device/about.ts';
 import FeatureTable from '../../renderer/inspector/device/FeatureTable.svelte';
 import StatusSteps from '../../renderer/inspector/device/StatusSteps.svelte';
 import { parsePlace, placeText } from '../../renderer/inspector/place.ts';
+import { ringsAt, sizeOf } from '../../renderer/inspector/capture/rings-at.ts';
+import Messages from '../../renderer/inspector/machine/Messages.svelte';
 import HexView from '../../renderer/inspector/queue/HexView.svelte';
 import { EVERYTHING, TimelineModel } from '../../renderer/inspector/timeline/model.ts';
 import QueuePicker from '../../renderer/inspector/QueuePicker.svelte';
@@ -115,6 +117,32 @@ test('one of many queues is chosen from a list', async () => {
   expect(list.options[5].text).toBe('5 q5 (off)');
   await fireEvent.change(list, { target: { value: '1' } });
   expect(onqueue).toHaveBeenCalledWith(1);
+});
+
+describe('messages of an IMSIC', () => {
+  test('say whose they are, and lead to who sends them', async () => {
+    const ondevice = vi.fn();
+    const one = { hart: 1, mode: 'S', identity: 9, raised: 12, pending: false, enabled: true } as const;
+    render(Messages, { messages: [{ ...one, from: [{ device: 'disk1', vector: 1 }] }], ondevice });
+    const row = within(screen.getByTestId('messages')).getAllByRole('row')[1];
+    expect(row.textContent).toMatch(/hart 1, S mode\s*9\s*disk1 vector 1\s*12/);
+    await fireEvent.click(within(row).getByRole('button', { name: 'disk1' }));
+    expect(ondevice).toHaveBeenCalledWith('disk1');
+  });
+});
+
+describe('rings of a capture', () => {
+  test('show who had a slot when a request was taken, and never a stale one as live', () => {
+    const model = new TimelineModel(1024);
+    // One each 50 ns, each 100 ns long: taken 10 ns after it was seen.
+    model.add(batch(0, 0, 8));
+    const { heads, slots, live } = ringsAt(model, { format: 'split', size: 4 }, 4, model.request(5).popped);
+    expect(live.map((index) => model.request(index).head)).toEqual([4, 5]);
+    expect(slots!.map(({ state }) => state)).toEqual(['in-flight', 'in-flight', 'stale', 'stale']);
+    // Heads beyond the queue cannot have been: they are not drawn.
+    expect(heads.map(({ state }) => state)).toEqual(['used', 'used', 'used', 'used']);
+    expect(sizeOf(null, model)).toBe(8);
+  });
 });
 
 describe('rules in words', () => {

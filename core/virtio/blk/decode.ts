@@ -2,7 +2,12 @@
 import { FieldReader, NO_STATUS, NO_TYPE, codeName } from '../decoder.ts';
 import type { ByteSource, DecodedField, NamedCode, QueueDecoder } from '../decoder.ts';
 import {
+  VIRTIO_BLK_F_DISCARD,
+  VIRTIO_BLK_F_FLUSH,
+  VIRTIO_BLK_F_SECURE_ERASE,
+  VIRTIO_BLK_F_WRITE_ZEROES,
   VIRTIO_BLK_HEADER_SIZE,
+  VIRTIO_BLK_ID_BYTES,
   VIRTIO_BLK_LIFETIME_BYTES,
   VIRTIO_BLK_RANGE_F_UNMAP,
   VIRTIO_BLK_RANGE_SIZE,
@@ -21,6 +26,7 @@ import {
   VIRTIO_BLK_T_SECURE_ERASE,
   VIRTIO_BLK_T_WRITE_ZEROES,
 } from '../spec/blk.ts';
+import { hasFeature } from '../spec/features.ts';
 
 const TYPES: readonly NamedCode[] = [
   { code: VIRTIO_BLK_T_IN, name: 'VIRTIO_BLK_T_IN' },
@@ -39,6 +45,14 @@ const STATUSES: readonly NamedCode[] = [
   { code: VIRTIO_BLK_S_IOERR, name: 'VIRTIO_BLK_S_IOERR' },
   { code: VIRTIO_BLK_S_UNSUPP, name: 'VIRTIO_BLK_S_UNSUPP' },
   { code: VIRTIO_BLK_S_OK, name: 'VIRTIO_BLK_S_OK' },
+];
+
+/** What may be asked for only where the feature is negotiated. */
+const NEEDED = [
+  { type: VIRTIO_BLK_T_FLUSH, feature: VIRTIO_BLK_F_FLUSH, name: 'VIRTIO_BLK_F_FLUSH' },
+  { type: VIRTIO_BLK_T_DISCARD, feature: VIRTIO_BLK_F_DISCARD, name: 'VIRTIO_BLK_F_DISCARD' },
+  { type: VIRTIO_BLK_T_WRITE_ZEROES, feature: VIRTIO_BLK_F_WRITE_ZEROES, name: 'VIRTIO_BLK_F_WRITE_ZEROES' },
+  { type: VIRTIO_BLK_T_SECURE_ERASE, feature: VIRTIO_BLK_F_SECURE_ERASE, name: 'VIRTIO_BLK_F_SECURE_ERASE' },
 ];
 
 const RANGE_TYPES = [VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_T_SECURE_ERASE];
@@ -91,11 +105,32 @@ export const BLK_QUEUE: QueueDecoder = {
     return fields;
   },
 
-  lint(readable, writable, found) {
+  lint(readable, writable, found, features) {
     if (readable.copyOut(0, scratch) < VIRTIO_BLK_HEADER_SIZE) return;
     const type = words[0] & ~VIRTIO_BLK_T_BARRIER;
     const sector = words[2] + words[3] * 2 ** 32;
-    if (type === VIRTIO_BLK_T_FLUSH && sector !== 0) found('blk-flush-sector', () => `a flush of sector ${sector}`);
+    const data = readable.length - VIRTIO_BLK_HEADER_SIZE;
+    const needed = NEEDED.find((each) => each.type === type);
+    if (needed !== undefined && !hasFeature(features, needed.feature)) {
+      found('not-negotiated', () => `${typeName(type)} without ${needed.name}`);
+    }
+    if (type === VIRTIO_BLK_T_FLUSH) {
+      if (sector !== 0) found('blk-flush-sector', () => `a flush of sector ${sector}`);
+      if (data + writable.length > 1) found('blk-flush-data', () => `a flush with ${data + writable.length - 1} bytes`);
+    }
+    if (type === VIRTIO_BLK_T_GET_ID && writable.length - 1 !== VIRTIO_BLK_ID_BYTES) {
+      found('blk-id-size', () => `GET_ID with ${writable.length - 1} bytes`);
+    }
+    if (RANGE_TYPES.includes(type)) {
+      if (data === 0 || data % VIRTIO_BLK_RANGE_SIZE !== 0) {
+        found('blk-range-size', () => `${typeName(type)} with ${data} bytes of ranges`);
+      }
+      if (type === VIRTIO_BLK_T_DISCARD && data >= VIRTIO_BLK_RANGE_SIZE) {
+        readable.copyOut(VIRTIO_BLK_HEADER_SIZE, scratch);
+        const flags = words[3];
+        if (flags & VIRTIO_BLK_RANGE_F_UNMAP) found('blk-discard-unmap', () => `a discard with flags ${flags}`);
+      }
+    }
     if (type !== VIRTIO_BLK_T_IN && type !== VIRTIO_BLK_T_OUT) return;
     const bytes = type === VIRTIO_BLK_T_IN ? writable.length - 1 : readable.length - VIRTIO_BLK_HEADER_SIZE;
     if (bytes % VIRTIO_BLK_SECTOR_SIZE !== 0) {

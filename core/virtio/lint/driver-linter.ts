@@ -8,8 +8,8 @@ export class DriverLinter {
   readonly findings = new LintFindings();
   /** FEATURES_OK was set, and the status has not been read since. */
   #unread = false;
-  /** Notifications of all queues at the last reset. */
-  #doorbells = 0;
+  /** Notifications of all queues at the last reset; null: since then the device has been live, or has a legacy driver. */
+  #doorbells: number | null = null;
   /** The last part of the configuration that was read; and one that was read before and after a change. */
   #config: { offset: number; size: number; generation: number } | null = null;
   #torn: { offset: number; detail: string } | null = null;
@@ -20,6 +20,7 @@ export class DriverLinter {
 
   /** @param doorbells notifications of all queues until now */
   reset(doorbells: number): void {
+    this.#early(doorbells);
     this.#unread = false;
     this.#doorbells = doorbells;
     this.#config = this.#torn = null;
@@ -31,17 +32,27 @@ export class DriverLinter {
 
   /** The driver writes `value`, not 0, over `before`. */
   statusWritten(before: number, value: number, legacy: boolean, doorbells: () => number): void {
-    if (legacy) return;
+    if (legacy) {
+      this.#doorbells = null;
+      return;
+    }
     const added = value & ~before;
     if (added & STATUS_DRIVER_OK) {
       // Section 3.1.1, step 6: it must see whether the device took its features.
       if (this.#unread || added & STATUS_FEATURES_OK) {
         this.found('features-ok-unread', null, () => 'DRIVER_OK set, and FEATURES_OK not read back before');
       }
-      const early = (doorbells() - this.#doorbells) >>> 0;
-      if (early > 0) this.found('early-notify', null, () => `${early} notifications before DRIVER_OK`);
+      this.#early(doorbells());
+      this.#doorbells = null;
     }
     if (added & STATUS_FEATURES_OK) this.#unread = true;
+  }
+
+  /** Also of a driver that never comes to DRIVER_OK. */
+  #early(doorbells: number): void {
+    if (this.#doorbells === null) return;
+    const early = (doorbells - this.#doorbells) >>> 0;
+    if (early > 0) this.found('early-notify', null, () => `${early} notifications before DRIVER_OK`);
   }
 
   featuresAccepted(offered: bigint, driver: bigint): void {

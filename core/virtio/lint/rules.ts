@@ -33,6 +33,8 @@ const CONTROL_RULES = {
   ),
   'interface-mix': must('1.3.1', 'a driver uses the legacy interface or the modern one, not both'),
   'config-readonly': must('2.5.1', 'only writable fields of the configuration are written'),
+  'used-flags': must('2.7.10.1', 'flags of the used ring are 0 when the driver hands it over'),
+  'notify-missing': must('2.7.10.1', 'the device is notified of new buffers where it wants to be'),
   'config-torn': must('2.5.1', 'a field that changed between two reads of its parts is read again'),
 } as const satisfies Record<string, Rule>;
 
@@ -58,10 +60,19 @@ const FAULT_TITLES: Record<QueueFaultKind, string> = {
 /** Seen while somebody watches the queue: they cost a look at each chain. */
 const WATCHED_RULES = {
   'notify-empty': should('2.7.13.4', 'the device is notified only of new buffers'),
+  'notify-unwanted': should('2.7.10.1', 'with VIRTIO_F_EVENT_IDX the device is notified once for each time it asks'),
+  'in-flight-changed': must('3.3.1', 'descriptors of buffers that the device has are not changed'),
+  'in-flight-again': must('2.7.13.1', 'a buffer that the device has is not made available again'),
+  'used-written': must('2.7.8', 'the used ring is written by the device alone'),
+  'not-negotiated': must('2.2', 'what needs a feature is asked for only where that is negotiated'),
   'flags-reserved': must('2.7.5, 2.8.13', 'reserved bits of descriptor flags are 0'),
   'avail-flags': must('2.7.7.1', 'flags of the available ring are 0 or 1, and 0 with VIRTIO_F_EVENT_IDX'),
   'blk-size': must('5.2.6.1', 'data of reads and writes are whole sectors of 512 bytes'),
   'blk-flush-sector': must('5.2.6.1', 'sector is 0 in a flush'),
+  'blk-flush-data': should('5.2.6.1', 'a flush has no data'),
+  'blk-id-size': must('5.2.6.1', 'there are 20 bytes for the id'),
+  'blk-range-size': must('5.2.6.1', 'ranges to discard, to erase and to fill with zeros are whole, 16 bytes each'),
+  'blk-discard-unmap': must('5.2.6.1', 'the unmap bit is 0 in a discard'),
   'net-num-buffers': must('5.1.6.2.1', 'num_buffers is 0 in what is sent'),
   'net-flags': must('5.1.6.2.1', 'DATA_VALID and RSC_INFO are not set in what is sent'),
   'net-receive-small': must('5.1.6.3.1', 'receive buffers have room for the header'),

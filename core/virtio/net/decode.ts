@@ -1,6 +1,7 @@
 /** Packets and control commands for people (virtio 1.3, sections 5.1.6 and 5.1.6.5). */
 import { FieldReader, PLAIN_QUEUE, codeName, hexBytes, peek } from '../decoder.ts';
 import type { ByteSource, DecodedField, NamedCode, QueueDecoder } from '../decoder.ts';
+import { hasFeature } from '../spec/features.ts';
 import * as spec from '../spec/net.ts';
 
 const GSO_TYPES: readonly NamedCode[] = [
@@ -11,6 +12,29 @@ const GSO_TYPES: readonly NamedCode[] = [
   { code: 5, name: 'VIRTIO_NET_HDR_GSO_UDP_L4' },
 ];
 const NEEDS_CSUM = 1;
+const GSO_ECN = 0x80;
+/** What may be asked for only where the feature is negotiated: GSO types, and classes of commands. */
+const GSO_NEEDED = [
+  { code: 1, feature: spec.VIRTIO_NET_F_HOST_TSO4, name: 'VIRTIO_NET_F_HOST_TSO4' },
+  { code: 3, feature: spec.VIRTIO_NET_F_HOST_UFO, name: 'VIRTIO_NET_F_HOST_UFO' },
+  { code: 4, feature: spec.VIRTIO_NET_F_HOST_TSO6, name: 'VIRTIO_NET_F_HOST_TSO6' },
+  { code: 5, feature: spec.VIRTIO_NET_F_HOST_USO, name: 'VIRTIO_NET_F_HOST_USO' },
+];
+const CLASSES_NEEDED = [
+  { code: spec.NET_CTRL_RX, features: [spec.VIRTIO_NET_F_CTRL_RX], name: 'VIRTIO_NET_F_CTRL_RX' },
+  { code: spec.NET_CTRL_VLAN, features: [spec.VIRTIO_NET_F_CTRL_VLAN], name: 'VIRTIO_NET_F_CTRL_VLAN' },
+  { code: spec.NET_CTRL_ANNOUNCE, features: [spec.VIRTIO_NET_F_GUEST_ANNOUNCE], name: 'VIRTIO_NET_F_GUEST_ANNOUNCE' },
+  {
+    code: spec.NET_CTRL_MQ,
+    features: [spec.VIRTIO_NET_F_MQ, spec.VIRTIO_NET_F_RSS, spec.VIRTIO_NET_F_HASH_REPORT],
+    name: 'VIRTIO_NET_F_MQ',
+  },
+  {
+    code: spec.NET_CTRL_GUEST_OFFLOADS,
+    features: [spec.VIRTIO_NET_F_CTRL_GUEST_OFFLOADS],
+    name: 'VIRTIO_NET_F_CTRL_GUEST_OFFLOADS',
+  },
+];
 const HEADER_FLAGS = ['NEEDS_CSUM', 'DATA_VALID', 'RSC_INFO'];
 const ETHERTYPES: readonly NamedCode[] = [
   { code: 0x0800, name: 'IPv4' },
@@ -83,8 +107,17 @@ const TRANSMITQ: QueueDecoder = {
     summary.detail = summary.span = 0;
   },
   fields: (readable) => packetFields('readable', readable, readable.length),
-  lint(readable, _writable, found) {
+  lint(readable, _writable, found, features) {
     const flags = peek(readable, spec.NET_HDR_FLAGS, 1);
+    if (flags & NEEDS_CSUM && !hasFeature(features, spec.VIRTIO_NET_F_CSUM)) {
+      found('not-negotiated', () => 'NEEDS_CSUM without VIRTIO_NET_F_CSUM');
+    }
+    const type = peek(readable, spec.NET_HDR_GSO_TYPE, 1) & ~GSO_ECN;
+    const needed = GSO_NEEDED.find(({ code }) => code === type);
+    // Legacy drivers may have accepted GSO as a whole.
+    if (needed && ![needed.feature, spec.VIRTIO_NET_F_GSO].some((feature) => hasFeature(features, feature))) {
+      found('not-negotiated', () => `${codeName(GSO_TYPES, type)} without ${needed.name}`);
+    }
     if (flags & ~NEEDS_CSUM) found('net-flags', () => `flags 0x${flags.toString(16)}`);
     const buffers = peek(readable, spec.NET_HDR_NUM_BUFFERS, 2);
     if (buffers !== 0) found('net-num-buffers', () => `num_buffers ${buffers}`);
@@ -113,6 +146,13 @@ const CONTROLQ: QueueDecoder = {
       new FieldReader('writable', writable, fields).number('ack', writable.length - 1, 1, ack);
     }
     return fields;
+  },
+  lint(readable, _writable, found, features) {
+    const kind = peek(readable, 0, 1);
+    const needed = CLASSES_NEEDED.find(({ code }) => code === kind);
+    if (needed && !needed.features.some((feature) => hasFeature(features, feature))) {
+      found('not-negotiated', () => `a command of class ${kind} without ${needed.name}`);
+    }
   },
   refuse(_readable, writable, status) {
     return writable.length === 0 ? 0 : writable.copyIn(writable.length - 1, Uint8Array.of(status));

@@ -172,6 +172,7 @@ export class ConfiguredQueue {
       position: this.position ?? startPosition(packed),
       inflight: this.inflight,
       doorbell,
+      features,
     };
   }
 }

@@ -33,5 +33,7 @@ export interface QueueHook {
    */
   published(count: number, wanted: boolean): boolean;
   notified(count: number): void;
+  /** With VIRTIO_F_EVENT_IDX: the device has asked for a notification of the buffer at an index of the available ring. */
+  armed(position: number): void;
   failed(code: number): void;
 }

@@ -54,6 +54,8 @@ export interface RunningQueueConfig extends QueueAreas {
   inflight?: InflightSpec | null;
   /** The doorbell word when the queue was handed over: what is rung from then on counts as a notification. */
   doorbell: number;
+  /** What is negotiated; for who watches. */
+  features?: bigint;
 }
 
 export interface RunningQueue extends HookedQueue {

@@ -152,8 +152,12 @@ export class SplitQueue extends BaseQueue {
   }
 
   enableNotifications(): boolean {
-    if (this.#eventIdx) Atomics.store(this.#used, RING + 4 * this.size, this.#availIdx);
-    else Atomics.store(this.#used, FLAGS, 0);
+    if (this.#eventIdx) {
+      Atomics.store(this.#used, RING + 4 * this.size, this.#availIdx);
+      this.hook?.armed(this.#availIdx);
+    } else {
+      Atomics.store(this.#used, FLAGS, 0);
+    }
     return !this.isEmpty();
   }
 }

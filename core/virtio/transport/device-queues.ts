@@ -9,6 +9,8 @@ import { ConfiguredQueue } from '../queue/configured-queue.ts';
 import { QUEUE_FAULTS } from '../queue/queue-fault.ts';
 import type { QueueFaultKind } from '../queue/queue-fault.ts';
 import { clearQueueStats } from '../queue/queue-stats.ts';
+import { VIRTIO_F_RING_PACKED, hasFeature } from '../spec/features.ts';
+import { VIRTQ_USED_FLAGS } from '../spec/split-ring.ts';
 import type { HotWords } from './hot-words.ts';
 import type { InterruptSpec } from './interrupt.ts';
 
@@ -29,6 +31,8 @@ export interface DeviceQueuesOptions {
   hot: HotWords;
   /** The device cannot go on, and why; with the rule that the driver broke, if it did. */
   failed(reason: string, rule?: LintRule, queue?: number): void;
+  /** The driver broke a rule, and the device goes on. */
+  found(rule: LintRule, queue: number, detail: () => string): void;
   note(message: string): void;
   event(event: IoErrorEvent): void;
 }
@@ -84,6 +88,12 @@ export class DeviceQueues {
       }
     }
     if (queues.length === 0) return;
+    for (const { index, position, areas } of queues) {
+      // Section 2.7.10.1, of a ring that is new.
+      if (position !== null || hasFeature(features, VIRTIO_F_RING_PACKED)) continue;
+      const flags = memory.loadU16(areas.deviceArea + VIRTQ_USED_FLAGS);
+      if (flags !== 0) this.#options.found('used-flags', index, () => `flags of the used ring are ${flags}`);
+    }
     const configs = queues.map((queue) => ({
       ...queue.runningConfig(features, hot.doorbell(queue.index)),
       name: device.queueName(queue.index, features),

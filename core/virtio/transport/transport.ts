@@ -95,7 +95,8 @@ export abstract class VirtioTransport implements DeviceHost {
       if (rule !== undefined) this.#linter.found(rule, queue ?? null, () => reason);
       this.needsReset(reason);
     };
-    this.#queues = new DeviceQueues({ memory, slot, kind, device, server, hot: this.hot, failed, note, event });
+    const found = (rule: LintRule, queue: number, detail: () => string) => this.found(rule, queue, detail);
+    this.#queues = new DeviceQueues({ memory, slot, kind, device, server, hot: this.hot, failed, found, note, event });
   }
 
   /** Resolves when the worker has the device's back end; rejected with a RingsideError when it cannot. */
@@ -150,6 +151,16 @@ export abstract class VirtioTransport implements DeviceHost {
     const all = mergeFindings([...this.#linter.findings.counts, ...deep]);
     if (clear) this.#linter.findings.clear();
     return all;
+  }
+
+  /** Counts a queue's notifications, modulo 2^32. */
+  doorbell(queue: number): number {
+    return this.hot.doorbell(queue);
+  }
+
+  /** The driver was found to break a rule of the linter. */
+  found(rule: LintRule, queue: number, detail: () => string): void {
+    this.#linter.found(rule, queue, detail);
   }
 
   get driverFeatures(): bigint {

@@ -31,6 +31,7 @@ export function fakeView(snapshot: MachineSnapshot): MachineView {
     ],
     interrupts: {
       controller: 'PLIC',
+      messages: null,
       sources: Array.from({ length: 12 }, (_, index) => ({
         number: index + 1,
         wire: index === 9 ? 'UART' : index < 8 ? `virtio-mmio slot ${index}` : null,
