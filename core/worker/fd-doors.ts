@@ -19,8 +19,12 @@ interface Kick {
   readonly slot: number;
   readonly queue: number;
   readonly fd: number;
+  /** Times in a row that it was ready and had nothing. */
+  empty: number;
 }
 
+/** So often in a row no eventfd is ready with nothing in it: who else reads it takes it now and then. */
+const EMPTY_MAX = 64;
 /** The eventfd by which other threads wake this one. */
 const WAKE = 0;
 const BROKEN = POLLERR | POLLHUP | POLLNVAL;
@@ -44,7 +48,7 @@ export class FdDoors {
   /** @param fd null: there is none */
   setKick(slot: number, queue: number, fd: number | null): void {
     this.#kicks = this.#kicks.filter((kick) => kick.slot !== slot || kick.queue !== queue);
-    if (fd !== null) this.#kicks.push({ slot, queue, fd });
+    if (fd !== null) this.#kicks.push({ slot, queue, fd, empty: 0 });
     this.#rebuild();
   }
 
@@ -89,8 +93,14 @@ export class FdDoors {
     let why = 'it is closed';
     try {
       const count = this.#host.readEvent(fd);
-      if (count > 0n) return this.#listener.kicked(slot, queue, Number(BigInt.asUintN(31, count)) || 1);
-      if ((this.#stateOf(fd) & BROKEN) === 0) return;
+      if (count > 0n) {
+        kick.empty = 0;
+        return this.#listener.kicked(slot, queue, Number(BigInt.asUintN(31, count)) || 1);
+      }
+      if ((this.#stateOf(fd) & BROKEN) === 0) {
+        if (++kick.empty < EMPTY_MAX) return;
+        why = 'it is no eventfd';
+      }
     } catch (error) {
       if (!isHostError(error)) throw error;
       why = error.message;

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const CLI = fileURLToPath(new URL('../../main/cli/main.ts', import.meta.url));
 /** Milliseconds until one that does not come up has failed the test. */
-const PATIENCE = 60_000;
+const PATIENCE = 15_000;
 
 export class ExportProcess {
   readonly child: ChildProcess;

@@ -9,6 +9,7 @@ import type { HostSpec } from '../../core/host/host.ts';
 import { createMachineMemory } from '../../core/memory/create.ts';
 import type { MachineMemory } from '../../core/memory/create.ts';
 import { RAM_BASE } from '../../core/memory/guest-memory.ts';
+import { VhostUserError } from '../../core/vhost-user/error.ts';
 import { VhostUserChannel } from '../../core/vhost-user/channel.ts';
 import type { VhostUserMessage } from '../../core/vhost-user/channel.ts';
 import {
@@ -107,6 +108,20 @@ export class VhostFrontend {
   askU64(request: number, payload?: Uint8Array): bigint {
     const { payload: reply } = this.ask(request, payload);
     return new DataView(reply.buffer).getBigUint64(0, true);
+  }
+
+  /** Asks for this and that until the back end has closed the connection. @throws Error when it does not */
+  askUntilClosed(): void {
+    const end = performance.now() + PATIENCE;
+    while (performance.now() < end) {
+      try {
+        this.askU64(REQUEST.GET_QUEUE_NUM);
+      } catch (error) {
+        if (error instanceof VhostUserError && error.kind === 'closed') return;
+        throw error;
+      }
+    }
+    throw new Error('the back end does not close the connection');
   }
 
   /** Sends a message that is to be acknowledged. @throws when it is refused */

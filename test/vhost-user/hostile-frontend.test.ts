@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RAM_BASE } from '../../core/memory/guest-memory.ts';
 import { FLAG_NEED_REPLY, HEADER_BYTES, REQUEST, VERSION } from '../../core/vhost-user/spec.ts';
 import { VIRTIO_BLK_S_OK, VIRTIO_BLK_T_IN } from '../../core/virtio/spec/blk.ts';
-import { VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1, featureMask } from '../../core/virtio/spec/features.ts';
+import { VIRTIO_F_INDIRECT_DESC, VIRTIO_F_VERSION_1, featureMask } from '../../core/virtio/spec/features.ts';
 import { ExportProcess } from '../harness/export-process.ts';
 import { USER_BASE, VhostFrontend, region, state, u64 } from '../harness/vhost-frontend.ts';
 import { hostSpec, whyNoAddon } from '../native/addon.ts';
@@ -152,12 +152,12 @@ const RUNNING: readonly Offence[] = [
   ['a running ring another base', (f) => f.send(REQUEST.SET_VRING_BASE, state(0, 9)), /ring 0 runs/],
   [
     'a running ring other addresses',
-    (f) => f.send(REQUEST.SET_VRING_ADDR, addresses(f, { descriptors: USER_BASE })),
+    (f) => f.send(REQUEST.SET_VRING_ADDR, addresses(f, { descriptors: USER_BASE + 65536n })),
     /ring 0 runs/,
   ],
   [
     'other features while rings run',
-    (f) => f.send(REQUEST.SET_FEATURES, u64(MODERN | featureMask(VIRTIO_F_RING_PACKED))),
+    (f) => f.send(REQUEST.SET_FEATURES, u64(MODERN | featureMask(VIRTIO_F_INDIRECT_DESC))),
     /other features while rings run/,
   ],
   [
@@ -191,7 +191,7 @@ const RUNNING: readonly Offence[] = [
       f.send(REQUEST.SET_VRING_KICK, u64(0n), [fd]);
       closeSync(fd);
     },
-    /EPERM|cannot be used|EINVAL|./,
+    /the kick descriptor of ring 0 cannot be used: it is no eventfd/,
   ],
 ];
 
@@ -255,7 +255,7 @@ describe.skipIf(whyNoAddon)(`a hostile frontend${whyNoAddon ? ` (skipped: ${whyN
       frontend.start();
       commit(frontend);
       // Whoever asks for more finds the connection closed.
-      for (;;) frontend.askU64(REQUEST.GET_QUEUE_NUM);
+      frontend.askUntilClosed();
     });
     expect(log).toMatch(reason);
     await expectUnharmed();
@@ -274,7 +274,7 @@ describe.skipIf(whyNoAddon)(`a hostile frontend${whyNoAddon ? ` (skipped: ${whyN
       frontend.startQueues(1, 64);
       writeFileSync(file, '');
       frontend.host.ringEvent(frontend.kicks[0]);
-      for (;;) frontend.askU64(REQUEST.GET_QUEUE_NUM);
+      frontend.askUntilClosed();
     });
     expect(log).toMatch(/has made the file of a memory region shorter/);
     await expectUnharmed();
