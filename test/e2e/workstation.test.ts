@@ -6,6 +6,7 @@ import { serveApp } from '../../main/serve/server.ts';
 import { settings, TestApp, until } from '../app/doubles/app.ts';
 import { DEBIAN_COMMAND } from '../app/interchange/samples.ts';
 import { noBrowser, Workstation } from './browser.ts';
+import { tellHotplug } from './hotplug-story.ts';
 import { tellStory } from './story.ts';
 
 const MIB = 2 ** 20;
@@ -305,6 +306,8 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     await workstation.pictures('in-use');
     await workstation.state('stopped');
   });
+
+  test('devices come and go while a VM is on', () => tellHotplug(workstation, app));
 
   test('a reload brings back the console, and a flood does not stop it', async () => {
     const { page } = workstation;
