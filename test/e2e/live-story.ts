@@ -113,7 +113,7 @@ export async function tellLiveStory(workstation: Workstation, image: string, pro
   await page.getByTestId('injections').getByRole('listitem').waitFor();
   await workstation.picture('live-inject');
   await page.getByTestId('queue-step').click();
-  await page.getByTestId('injections').getByText('done 1 times').waitFor({ timeout: LONG });
+  await page.getByTestId('injections').getByTitle('used up').waitFor({ timeout: LONG });
   await page.getByTestId('queue-resume').click();
   await go('console');
   await workstation.see(/second=1/, LONG);
