@@ -29,6 +29,16 @@ export function createRaw(host: Host, file: string, size: number): void {
       `The size of a disk must be a multiple of ${SECTOR_SIZE} bytes; ${size} is not.`,
     );
   }
+  createFile(host, file, size);
+}
+
+/**
+ * Makes a file of nothing. Never overwrites anything.
+ *
+ * @param size bytes
+ * @throws RingsideError as createRaw
+ */
+export function createFile(host: Host, file: string, size: number): void {
   try {
     host.createSparse(file, size);
   } catch (error) {

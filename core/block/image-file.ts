@@ -127,12 +127,14 @@ export class ImageFile {
 
   /** Where data and holes are: the first byte at or behind `offset` that may not be zero, or null when all is hole. */
   nextData(offset: number): number | null {
+    if (!this.#host.holes.available) return offset;
     const found = this.#host.seekData(this.handle.fd, offset);
     return found < 0 ? null : found;
   }
 
   /** Where the hole at or behind `offset` begins; the end of the file is one. */
   nextHole(offset: number): number {
+    if (!this.#host.holes.available) return this.size;
     const found = this.#host.seekHole(this.handle.fd, offset);
     return found < 0 ? this.size : found;
   }

@@ -101,6 +101,20 @@ export class RawDisk implements Disk {
     }
   }
 
+  /** The first byte at or behind `offset` that may not be zero; null when there is none. */
+  nextData(offset: number): number | null {
+    if (!this.#host.holes.available || this.handle.kind !== 'file') return offset;
+    const found = this.#host.seekData(this.handle.fd, offset);
+    return found < 0 ? null : found;
+  }
+
+  /** Where the next hole begins, at or behind `offset`; the end is one. */
+  nextHole(offset: number): number {
+    if (!this.#host.holes.available || this.handle.kind !== 'file') return this.size;
+    const found = this.#host.seekHole(this.handle.fd, offset);
+    return found < 0 ? this.size : found;
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

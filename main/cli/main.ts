@@ -29,6 +29,10 @@ const COMMANDS: Record<string, Command> = {
     help: 'serve a device to a virtual machine of another program ("ringside export --help")',
     run: async (args) => (await import('./export.ts')).exportCommand(args),
   },
+  img: {
+    help: 'make, check, convert and compare disk images ("ringside img help")',
+    run: async (args) => (await import('./img/index.ts')).imgCommand(args),
+  },
   version: {
     help: 'print the version',
     run: () => Promise.resolve(print(`ringside ${ringsideVersion()}`)),
