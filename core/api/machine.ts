@@ -103,6 +103,8 @@ export const machineConfig = z.strictObject({
   devices: z.array(deviceConfig).default([]),
   objects: z.array(backendConfig).default([]),
   chardevs: z.array(backendConfig).default([]),
+  /** The character device that the UART has. Without it the program that runs the machine connects it, as serial0. */
+  serial: id.optional(),
   netdevs: z.array(backendConfig).default([]),
   fsdevs: z.array(backendConfig).default([]),
   globals: z.array(globalConfig).default([]),

@@ -17,8 +17,17 @@ export interface ChardevOptions {
   wakeGuest?: () => void;
 }
 
+/** The guest's device that has a character device. */
+export interface ChardevUser {
+  /** Its driver may be made to wait when nobody takes what it writes; one that may not loses it. */
+  readonly throttles: boolean;
+}
+
 export class Chardev {
   readonly index: number;
+  /** The guest's device has come or gone. */
+  onUser: (() => void) | null = null;
+  #user: ChardevUser | null = null;
   wakeGuest: () => void;
   /** There is room for write() again. Called after a write() that took less than it was given. */
   onRoom: (() => void) | null = null;
@@ -59,6 +68,17 @@ export class Chardev {
   set onData(listener: ((bytes: Uint8Array) => void) | null) {
     this.#onData = listener;
     if (listener) this.#schedule();
+  }
+
+  /** null: no device has it. */
+  get user(): ChardevUser | null {
+    return this.#user;
+  }
+
+  /** For the guest's device. */
+  setUser(user: ChardevUser | null): void {
+    this.#user = user;
+    this.onUser?.();
   }
 
   /** Whether the host's side is connected: it is from the beginning. */

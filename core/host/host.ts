@@ -216,7 +216,18 @@ export interface HostFolders {
   readonly folderCalls: FolderCalls;
 }
 
-export interface Host extends MemorySharing, HostFiles, HostEvents, HostSockets, GuardedMappings, HostFolders {
+/** Pseudo-terminals, for programs of the host to open. */
+export interface HostTerminals {
+  /**
+   * A raw terminal: the descriptor of its master, which does not block, that of its slave, and the slave's path.
+   *
+   * @throws HostError ENOTSUP where there are none
+   */
+  openPty(): { master: number; slave: number; path: string };
+}
+
+export interface Host
+  extends MemorySharing, HostFiles, HostEvents, HostSockets, GuardedMappings, HostFolders, HostTerminals {
   /** Makes the same host in another thread. */
   readonly spec: HostSpec;
 }

@@ -248,6 +248,12 @@ class NodeHost implements Host {
   unmapGuarded(mapping: number): void {
     this.#native().unmapGuarded(mapping);
   }
+
+  // ---- terminals ----------------------------------------------------------------------------------------------------
+
+  openPty(): { master: number; slave: number; path: string } {
+    return this.#native().ptyOpen();
+  }
 }
 
 /** The addon says -1 where nothing can be had at once. */

@@ -14,7 +14,7 @@ import { VIRTIO_SLOTS } from './virt-map.ts';
 
 export type Hardware = Pick<
   MachineConfig,
-  'drives' | 'devices' | 'objects' | 'chardevs' | 'netdevs' | 'fsdevs' | 'globals' | 'console' | 'rng'
+  'drives' | 'devices' | 'objects' | 'chardevs' | 'netdevs' | 'fsdevs' | 'globals' | 'console' | 'rng' | 'serial'
 >;
 
 export interface ConfigProblem {
@@ -48,6 +48,7 @@ const SLOT_BUS = /^virtio-mmio-bus\.(\d{1,3})$/;
 export function configProblems(hardware: Hardware): ConfigProblem[] {
   const check = new Check(hardware);
   check.backends();
+  check.serial();
   check.devices();
   check.globals();
   return check.problems;
@@ -95,6 +96,17 @@ class Check {
         if (type) this.#properties([list, at], what, type, properties);
       });
     }
+  }
+
+  serial(): void {
+    const { serial } = this.#hardware;
+    if (serial === undefined) return;
+    const known = this.#ends.get('chardev')!;
+    const what = 'the serial port';
+    if (!known.has(serial)) {
+      this.#add(['serial'], what, `there is no chardev with id ${serial}${didYouMean(serial, known.keys())}`);
+    }
+    this.#users.set(`chardev ${serial}`, what);
   }
 
   devices(): void {

@@ -4,6 +4,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
+import type { Duplex } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { machineConfig } from '../api/machine.ts';
 import type { MachineConfig, MachineConfigInput, MachineExit, MachineSnapshot, MachineState } from '../api/machine.ts';
@@ -79,7 +80,7 @@ interface MachineEvents {
 
 const NO_ADDON: HostSpec = { addon: { reason: 'the native addon was not asked for' } };
 
-/** The UART's character device, which is the first: its place is fixed in the engine. */
+/** The UART's character device where the configuration names none. */
 const SERIAL_ID = 'serial0';
 /** As QEMU's. */
 const RNG_SEED_BYTES = 32;
@@ -94,7 +95,10 @@ const SERVICE_TURN = 2;
 
 export class Machine extends EventEmitter<MachineEvents> {
   readonly config: MachineConfig;
-  /** By id: serial0 (the UART), console0 (the console that the configuration's switch asks for), those of `chardevs`. */
+  /**
+   * Character devices that are connected by the program, by id: serial0 (the UART, where the configuration gives it nothing
+   * else), console0 (the console that the configuration's switch asks for), those of type "program".
+   */
   readonly chardevs: ReadonlyMap<string, MachineConsole>;
 
   readonly #memory: MachineMemory;
@@ -164,8 +168,10 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#plan = plan;
     const wasm = memory.guest.memory;
     this.#control = new ControlPage(wasm);
-    this.#chardevs = new Chardevs(wasm);
-    this.#chardevs.open(SERIAL_ID, { wakeGuest: () => engine.uartPoll(), sendBreak: () => engine.uartBreak() });
+    const serial = config.serial ?? SERIAL_ID;
+    const uart = { id: serial, wakeGuest: () => engine.uartPoll(), sendBreak: () => engine.uartBreak() };
+    this.#chardevs = new Chardevs({ memory: wasm, uart, onMessage: (text) => this.#say(text) });
+    if (config.serial === undefined) this.#chardevs.open(SERIAL_ID);
     this.chardevs = this.#chardevs.consoles;
     this.inspector = new MachineInspector(memory.guest, () => this.qom);
     this.#access = new AccessTrace(this.trace, {
@@ -266,7 +272,9 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   // ---- run state -----------------------------------------------------------------------------------------------
 
-  start(): Promise<void> {
+  /** Where a character device is to wait for its first client, the machine starts when that has come. */
+  async start(): Promise<void> {
+    await this.#chardevs.ready();
     return this.#enqueue(async () => {
       this.#require('start', 'created', 'paused');
       await this.#go();
@@ -282,7 +290,8 @@ export class Machine extends EventEmitter<MachineEvents> {
     });
   }
 
-  resume(): Promise<void> {
+  async resume(): Promise<void> {
+    if (this.#state === 'created') await this.#chardevs.ready();
     return this.#enqueue(async () => {
       if (this.#state === 'running') return;
       this.#require('resume', 'paused', 'created');
@@ -327,6 +336,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     await this.#disposed;
     if (this.#exit === null) this.#exit = { reason: 'host-quit', code: 0 };
     this.#setState(this.#state === 'crashed' ? 'crashed' : 'shutdown');
+    await this.#chardevs.end();
   }
 
   async #go(): Promise<void> {
@@ -425,6 +435,8 @@ export class Machine extends EventEmitter<MachineEvents> {
     await this.#disposed;
     this.#setState(state);
     this.emit('exit', exit);
+    // Monitors have told their clients of the end by now.
+    await this.#chardevs.end();
     return exit;
   }
 
@@ -552,6 +564,15 @@ export class Machine extends EventEmitter<MachineEvents> {
     return this.#enqueue(() => this.#peripherals.model.removeBackend(kind, id));
   }
 
+  /**
+   * chardev-change: another back end for a character device; the guest's device stays.
+   *
+   * @throws RingsideError; everything is as it was then
+   */
+  chardevChange(id: string, type: string, properties: PropertyInputs = {}): Promise<QomObject> {
+    return this.#enqueue(() => this.#peripherals.model.replaceBackend('chardev', id, type, properties));
+  }
+
   // ---- its monitor ----------------------------------------------------------------------------------------------
 
   /**
@@ -568,7 +589,24 @@ export class Machine extends EventEmitter<MachineEvents> {
       halted: (look) => this.#halted(look),
       operate: (work) => this.#enqueue(async () => work()),
       trace: this.trace,
+      chardevs: this.#chardevs,
     });
+  }
+
+  /** All character devices: what is at their host's end, and whether somebody is there. */
+  characterDevices(): ReturnType<Chardevs['list']> {
+    return this.#chardevs.list();
+  }
+
+  /**
+   * Puts a monitor on a character device: `accept` gets a stream for each client that comes.
+   *
+   * @throws RingsideError 'bad-option', 'unsupported'
+   */
+  serveChardev(id: string, accept: (stream: Duplex) => void): void {
+    // It has it for good.
+    this.#peripherals.model.environment.backend({ onClose() {} }, 'chardev', id);
+    this.#chardevs.serve(id, accept);
   }
 
   /** Runs `look` while no hart executes guest code. The run state stays what it is, and so does the clock. */

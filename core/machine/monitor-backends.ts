@@ -9,6 +9,7 @@ import { BlkDevice } from '../virtio/blk/device.ts';
 import { PmemDevice } from '../virtio/pmem/device.ts';
 import { PMEM_CONFIG_SIZE, PMEM_CONFIG_START } from '../virtio/spec/pmem.ts';
 import type { SerialPort } from '../virtio/console/device.ts';
+import type { Chardevs } from './chardevs.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
 import type { IoThreadHandle } from '../worker/iothread-handle.ts';
 
@@ -77,21 +78,18 @@ function allocated(file: string): number {
   }
 }
 
-/** @param labels ids of all character devices */
-export function chardevInfos(tree: ObjectTree, labels: Iterable<string>): ChardevInfo[] {
-  const ports = new Map<string, QomObject>();
+export function chardevInfos(tree: ObjectTree, chardevs: ReturnType<Chardevs['list']>): ChardevInfo[] {
+  const ports = new Map<string, SerialPort>();
   for (const object of tree.root.walk()) {
     if (!object.type.isA('virtio-serial-port') || !object.realized) continue;
     const chardev = object.value<string | null>('chardev');
-    if (chardev !== null) ports.set(chardev, object);
+    if (chardev !== null) ports.set(chardev, object.instance as SerialPort);
   }
-  return [...labels].map((label) => {
-    const port = ports.get(label)?.instance as SerialPort | undefined;
-    // The UART's is made with the board.
-    const isBoards = tree.find(`/chardevs/${label}`) === null;
-    // Consoles are open as soon as they are there.
-    const frontendOpen = port === undefined ? isBoards : port.isConsole || port.guestOpen;
-    return { label, filename: label, frontendOpen };
+  return chardevs.map(({ id, filename, user }) => {
+    const port = ports.get(id);
+    // Consoles are open as soon as they are there, and so are the UART and monitors.
+    const frontendOpen = port === undefined ? user !== null : port.isConsole || port.guestOpen;
+    return { label: id, filename, frontendOpen };
   });
 }
 

@@ -1,6 +1,8 @@
 /** A Machine as the monitor sees it. */
 import type { MachineConfig, MachineExit, MachineSnapshot, MachineState } from '../api/machine.ts';
-import { RingsideError } from '../errors.ts';
+import { PtyLink } from '../chardev/links/pty.ts';
+import { RingbufLink } from '../chardev/links/simple.ts';
+import { errorLine, RingsideError } from '../errors.ts';
 import type { BootPlan } from '../firmware/loader.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { deviceNotFound, MonitorError } from '../monitor/errors.ts';
@@ -8,6 +10,7 @@ import type { EventData, EventName } from '../monitor/events.ts';
 import type { Json } from '../monitor/qmp/json.ts';
 import type {
   ChardevInfo,
+  ChardevInput,
   CpuInfo,
   HartRegisters,
   IoThreadInfo,
@@ -25,6 +28,7 @@ import type { SerialPort } from '../virtio/console/device.ts';
 import { virtioInstance } from '../virtio/proxy.ts';
 import * as L from '../worker/layout.ts';
 import type { JitStatistics } from '../worker/jit-stats.ts';
+import type { Chardevs } from './chardevs.ts';
 import type { ControlPage } from './control-page.ts';
 import type { DeviceName } from './device-removal.ts';
 import { isTraceName, TRACE_EVENTS } from '../trace/trace.ts';
@@ -57,7 +61,6 @@ export interface MonitoredMachine {
   /** Whether other processes can have guest RAM. */
   readonly memorySharing: { readonly available: boolean };
   readonly qom: ObjectTree;
-  readonly chardevs: ReadonlyMap<string, { sendBreak?: () => void }>;
   snapshot(): MachineSnapshot;
   statistics(): JitStatistics | null;
   pause(): Promise<void>;
@@ -74,6 +77,7 @@ export interface MonitoredMachine {
     options?: AddBackendOptions,
   ): Promise<unknown>;
   objectDel(kind: BackendKind, id: string): Promise<void>;
+  chardevChange(id: string, type: string, properties?: PropertyInputs): Promise<unknown>;
   on(event: 'state', listener: (state: MachineState) => void): unknown;
   on(event: 'exit', listener: (exit: MachineExit) => void): unknown;
   on(event: 'device-added' | 'device-deleted' | 'device-kept', listener: (device: DeviceName) => void): unknown;
@@ -94,6 +98,7 @@ export interface MonitoredParts {
   /** Does work in the machine's operation queue, one thing after the other. */
   operate<T>(work: () => T | Promise<T>): Promise<T>;
   readonly trace: Trace;
+  readonly chardevs: Chardevs;
 }
 
 const CPU_TYPE = 'rv64-riscv-cpu';
@@ -303,7 +308,7 @@ export class MachineMonitorTarget implements MonitorTarget {
   }
 
   get chardevs(): ChardevInfo[] {
-    return chardevInfos(this.#machine.qom, this.#machine.chardevs.keys());
+    return chardevInfos(this.#machine.qom, this.#parts.chardevs.list());
   }
 
   get memoryBackends(): MonitorTarget['memoryBackends'] {
@@ -409,16 +414,42 @@ export class MachineMonitorTarget implements MonitorTarget {
     await this.#removeBackend('netdev', id, deviceNotFound(id));
   }
 
-  async addChardev(
-    id: string,
-    { type, data }: { type: string; data: Record<string, Json> },
-  ): Promise<{ pty?: string }> {
-    await this.#machine.objectAdd('chardev', type, id, data);
-    return {};
+  async addChardev(id: string, { type, data }: ChardevInput): Promise<{ pty?: string }> {
+    if (this.#machine.qom.find(`/chardevs/${id}`) !== null) {
+      throw new MonitorError(`Chardev with id '${id}' already exists`);
+    }
+    await this.#machine.objectAdd('chardev', type, id, data).catch((error: unknown) => {
+      throw new MonitorError(`Failed to add chardev '${id}': ${errorLine(error).replace(`chardev ${id}: `, '')}`);
+    });
+    return this.#ptyOf(id);
+  }
+
+  async changeChardev(id: string, { type, data }: ChardevInput): Promise<{ pty?: string }> {
+    const known = this.chardevs.find(({ label }) => label === id);
+    if (known === undefined) throw new MonitorError(`Chardev '${id}' does not exist`);
+    if (!this.#parts.chardevs.changeable(id)) throw new MonitorError('Chardev user does not support chardev hotswap');
+    await this.#machine.chardevChange(id, type, data);
+    return this.#ptyOf(id);
+  }
+
+  #ptyOf(id: string): { pty?: string } {
+    const link = this.#parts.chardevs.link(id);
+    return link instanceof PtyLink ? { pty: link.path } : {};
   }
 
   async removeChardev(id: string): Promise<void> {
-    await this.#removeBackend('chardev', id, new MonitorError(`Chardev '${id}' not found`));
+    await this.#removeBackend('chardev', id, new MonitorError(`Chardev '${id}' not found`)).catch((error: unknown) => {
+      throw error instanceof RingsideError && error.kind === 'in-use'
+        ? new MonitorError(`Chardev '${id}' is busy`)
+        : error;
+    });
+  }
+
+  ringbuf(id: string): RingbufLink {
+    if (!this.chardevs.some(({ label }) => label === id)) throw new MonitorError(`Device '${id}' not found`);
+    const link = this.#parts.chardevs.link(id);
+    if (link instanceof RingbufLink) return link;
+    throw new MonitorError(`${id} is not a ringbuf device`);
   }
 
   async #removeBackend(kind: BackendKind, id: string, missing: MonitorError): Promise<void> {
@@ -428,10 +459,8 @@ export class MachineMonitorTarget implements MonitorTarget {
   }
 
   async sendBreak(id: string): Promise<void> {
-    const chardev = this.#machine.chardevs.get(id);
-    if (chardev === undefined) throw new MonitorError(`Chardev '${id}' not found`);
-    if (chardev.sendBreak === undefined) throw new MonitorError(`Chardev '${id}' knows no break`);
-    chardev.sendBreak();
+    if (!this.chardevs.some(({ label }) => label === id)) throw new MonitorError(`Chardev '${id}' not found`);
+    this.#parts.chardevs.sendBreak(id);
   }
 
   get trace(): MonitorTarget['trace'] {

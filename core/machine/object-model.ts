@@ -148,6 +148,26 @@ export class ObjectModel {
     await this.#takeDown(object, this.#backends);
   }
 
+  /**
+   * Another back end in the place of one, whose users stay (chardev-change).
+   *
+   * @throws RingsideError 'not-found', and whatever is wrong with the new one; everything is as it was then
+   */
+  async replaceBackend(kind: BackendKind, id: string, type: string, properties: PropertyInputs): Promise<QomObject> {
+    const old = this.#find(kind, id);
+    if (!old) throw new RingsideError('not-found', `there is no ${kind} "${id}"${this.#hint(kind, id)}.`);
+    const container = this.tree.container(CONTAINERS[kind]);
+    return inContext(`${kind} ${id}`, async () => {
+      const object = container.addChild(`${id} (new)`, new QomObject(backendType(this.#types, kind, type), id));
+      await this.#bringUp(object, properties, this.#backends);
+      const users = this.#users.get(old);
+      await this.#takeDown(old, this.#backends);
+      if (users !== undefined) this.#users.set(object, users);
+      object.rename(id);
+      return object;
+    });
+  }
+
   #find(kind: BackendKind, id: string): QomObject | undefined {
     return this.tree.container(CONTAINERS[kind]).children.get(id);
   }

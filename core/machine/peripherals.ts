@@ -150,6 +150,10 @@ export class Peripherals {
       const options = { withDevice: kind === 'drive' };
       for (const { type, id, ...properties } of backends) await model.addBackend(kind, type, id, properties, options);
     }
+    if (config.serial !== undefined) {
+      // The UART has it for good.
+      model.environment.backend({ onClose() {} }, 'chardev', config.serial);
+    }
     for (const { legacy = false, ...device } of wanted) {
       await model.addDevice(device, { onBus: (bus) => legacy && bus.parent?.assign('force-legacy', true) });
     }

@@ -1,6 +1,7 @@
 /** All types of objects that a machine can have. */
 import { DRIVE_TYPE } from '../block/drive-type.ts';
 import { PROGRAM_CHARDEV_TYPE } from '../chardev/program-type.ts';
+import { CHARDEV_TYPES } from '../chardev/types.ts';
 import { FSDEV_LOCAL_TYPE } from '../hostfs/fsdev-type.ts';
 import { MEMORY_BACKEND_FILE_TYPE } from '../memory/file-region-type.ts';
 import { NETDEV_QOM_TYPES } from '../net/types.ts';
@@ -22,6 +23,7 @@ const BACKEND_TYPES: readonly TypeInfo[] = [
   CRYPTODEV_BUILTIN_TYPE,
   DRIVE_TYPE,
   PROGRAM_CHARDEV_TYPE,
+  ...CHARDEV_TYPES,
   FSDEV_LOCAL_TYPE,
   IOTHREAD_TYPE,
   ...RNG_SOURCE_TYPES,

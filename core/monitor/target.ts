@@ -86,9 +86,13 @@ export interface MonitorTarget {
   removeObject(id: string): Promise<void>;
   addNetdev(type: string, id: string, properties: Record<string, Json>): Promise<void>;
   removeNetdev(id: string): Promise<void>;
-  addChardev(id: string, backend: { type: string; data: Record<string, Json> }): Promise<{ pty?: string }>;
+  addChardev(id: string, backend: ChardevInput): Promise<{ pty?: string }>;
+  /** Another back end; what uses it stays. */
+  changeChardev(id: string, backend: ChardevInput): Promise<{ pty?: string }>;
   removeChardev(id: string): Promise<void>;
   sendBreak(id: string): Promise<void>;
+  /** What a ringbuf holds. @throws MonitorError */
+  ringbuf(id: string): { put(bytes: Uint8Array): void; take(most: number): Uint8Array };
 
   readonly trace: TraceControl;
 }
@@ -172,6 +176,12 @@ export interface ChardevInfo {
   readonly filename: string;
   /** Whether a device's driver has it open. */
   readonly frontendOpen: boolean;
+}
+
+/** `data` has the keys of -chardev. */
+export interface ChardevInput {
+  readonly type: string;
+  readonly data: Record<string, Json>;
 }
 
 /** A memory-backend-* object. */

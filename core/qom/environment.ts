@@ -1,5 +1,6 @@
 /** What objects of a machine may use when they are realized. */
 import type { Chardev } from '../chardev/chardev.ts';
+import type { HostLink } from '../chardev/host-link.ts';
 import type { Host } from '../host/host.ts';
 import type { FileRegions } from '../memory/file-region.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
@@ -43,9 +44,14 @@ export interface Environment extends DeviceListener {
     add(): OwnedWorker;
   };
   readonly chardevs: {
-    /** A character device of this id, whose other end programs find by it. @throws RingsideError 'too-large' */
-    open(id: string): Chardev;
-    close(chardev: Chardev, id: string): void;
+    /**
+     * A character device of this id. Without a link programs find its other end by the id; one that has a link already gets
+     * the new one when the old one is closed.
+     *
+     * @throws RingsideError 'bad-option', 'too-large'
+     */
+    open(id: string, link?: HostLink): Chardev;
+    close(chardev: Chardev, id: string, link?: HostLink): Promise<void>;
   };
   /** What -netdev makes lives in it. */
   readonly network: Network;

@@ -232,6 +232,15 @@ export class QomObject {
     return child;
   }
 
+  /** Another name in its parent, which must not have a child of it. */
+  rename(name: string): void {
+    const parent = this.#parent;
+    if (parent === null) return;
+    parent.#children.delete(this.#name);
+    this.#parent = null;
+    parent.addChild(name, this);
+  }
+
   /** Takes it, unrealized, and all below it out of the tree, for good. */
   remove(): void {
     for (const child of [...this.#children.values()]) child.remove();

@@ -31,9 +31,9 @@ export async function sizeOf(file: string): Promise<number> {
 }
 
 /** Console ports that a VM with these settings has. */
-export function portsOf({ console, chardevs }: VmSettings): string[] {
+export function portsOf({ console, chardevs, serial }: VmSettings): string[] {
   const programs = chardevs.filter(({ type }) => type === 'program').map(({ id }) => id);
-  return ['serial0', ...(console ? ['console0'] : []), ...programs];
+  return [...(serial === undefined ? ['serial0'] : []), ...(console ? ['console0'] : []), ...programs];
 }
 
 /** Whether two settings differ in nothing but the name. */

@@ -1,61 +1,41 @@
-/** The monitors of `ringside run`: their sockets, and the one on the terminal. */
+/** The monitors of `ringside run`: those on character devices, and the one on the terminal. */
 import { Duplex } from 'node:stream';
-import type { Socket } from 'node:net';
-import { MonitorListener } from '../../core/monitor/listener.ts';
 import { Monitor } from '../../core/monitor/monitor.ts';
 import type { MonitorTarget } from '../../core/monitor/target.ts';
 import { commandLineOptions } from './options/command-line.ts';
-import type { MonitorRequest } from './options/monitors.ts';
+import type { MonitorKind, MonitorRequest } from './options/monitors.ts';
+
+/** What is used of a machine. */
+export interface MonitoredChardevs {
+  /** `accept` gets a stream for each client that comes. @throws RingsideError */
+  serveChardev(id: string, accept: (stream: Duplex) => void): void;
+}
 
 export class Monitors {
   readonly #monitor: Monitor;
-  readonly #listeners: MonitorListener[] = [];
 
-  /** @throws RingsideError when a socket cannot be made; none is left then */
-  static async create(target: MonitorTarget, requests: readonly MonitorRequest[], version: string): Promise<Monitors> {
-    const monitors = new Monitors(
-      new Monitor({ target, version: { ringside: version }, commandLine: commandLineOptions() }),
-    );
-    try {
-      for (const request of requests) await monitors.#listen(request);
-      return monitors;
-    } catch (error) {
-      await monitors.close();
-      throw error;
+  constructor(target: MonitorTarget, version: string) {
+    this.#monitor = new Monitor({ target, version: { ringside: version }, commandLine: commandLineOptions() });
+  }
+
+  /** @throws RingsideError for a character device that is not there, or that something else has */
+  serve(machine: MonitoredChardevs, requests: readonly MonitorRequest[]): void {
+    for (const { chardev, mode, pretty } of requests) {
+      machine.serveChardev(chardev, (stream) => {
+        if (mode === 'control') this.#monitor.qmp(stream, { pretty });
+        else this.#monitor.hmp(stream);
+      });
     }
   }
 
-  private constructor(monitor: Monitor) {
-    this.#monitor = monitor;
-  }
-
-  async #listen({ mode, pretty, place }: MonitorRequest): Promise<void> {
-    if (place.kind === 'stdio') return;
-    const accept = (socket: Socket): void => {
-      if (mode === 'control') this.#monitor.qmp(socket, { pretty });
-      else this.#monitor.hmp(socket);
-    };
-    this.#listeners.push(await MonitorListener.listen(place.endpoint, accept));
-  }
-
-  /** Resolves when all sockets that are to be waited for have a client. */
-  async ready(requests: readonly MonitorRequest[]): Promise<void> {
-    const sockets = requests.filter(({ place }) => place.kind === 'socket');
-    const waited = sockets.flatMap(({ place }, index) =>
-      place.kind === 'socket' && place.wait ? [this.#listeners[index].connected] : [],
-    );
-    await Promise.all(waited);
-  }
-
   /** A monitor on a terminal. */
-  open(terminal: MonitorTerminal, { mode, pretty }: Pick<MonitorRequest, 'mode' | 'pretty'>): void {
+  open(terminal: MonitorTerminal, { mode, pretty }: MonitorKind): void {
     if (mode === 'control') this.#monitor.qmp(terminal, { pretty });
     else terminal.onFocus = this.#monitor.hmp(terminal);
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#monitor.close();
-    await Promise.all(this.#listeners.map((listener) => listener.close()));
   }
 }
 

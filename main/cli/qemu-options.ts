@@ -3,13 +3,19 @@
  * options/run-table.ts.
  */
 import { didYouMean } from '../../core/did-you-mean.ts';
-import { type MachineConfig, type MachineConfigInput, machineConfig } from '../../core/api/machine.ts';
+import {
+  type BackendConfig,
+  type MachineConfig,
+  type MachineConfigInput,
+  machineConfig,
+} from '../../core/api/machine.ts';
 import { RAM_SIZE_MAX } from '../../core/memory/create.ts';
 import type { JitLogItem } from '../../core/worker/jit-log.ts';
 import { SLOTS, attachDrives } from './options/devices.ts';
 import { busOf, linksOf } from './options/qdev.ts';
 import { RUN_OPTIONS, type RunDraft, type RunOption } from './options/run-table.ts';
-import { type MonitorRequest, socketPlace } from './options/monitors.ts';
+import { type ChardevOption, type Place, type StdioOption, chardevId } from './options/chardevs.ts';
+import type { MonitorKind, MonitorOption, MonitorRequest } from './options/monitors.ts';
 import { badOption, isHelp } from './options/syntax.ts';
 import type { TraceRequest } from './options/trace.ts';
 
@@ -18,6 +24,9 @@ const MIB = 2 ** 20;
 const DEFAULT_MEMORY = 128 * MIB;
 /** Enough for every guest of the catalogue; pages that a guest does not touch cost nothing. */
 const CATALOGUE_MEMORY = 1024 * MIB;
+
+/** The serial port's character device, where it has no -chardev. */
+const SERIAL = 'serial0';
 
 /** When the escape key (Ctrl-A) is looked for in what comes from stdin. */
 export type EscapeRule = 'always' | 'on-a-terminal' | 'never';
@@ -33,8 +42,8 @@ export interface RunRequest {
    * `port`: the character device, serial0 (the UART) or the id of a -chardev. `monitor`: it has a monitor instead of a
    * console.
    */
-  terminal: { port: string | null; escapes: EscapeRule; monitor?: Pick<MonitorRequest, 'mode' | 'pretty'> };
-  /** Monitors on sockets. */
+  terminal: { port: string | null; escapes: EscapeRule; monitor?: MonitorKind };
+  /** Monitors on character devices. */
   monitors: MonitorRequest[];
   /** What the translator is to write down, and where: null is stderr. */
   log?: { items: JitLogItem[]; file: string | null };
@@ -80,7 +89,6 @@ function readArguments(args: readonly string[]): RunDraft | null {
     globals: [],
     chardevs: [],
     monitors: [],
-    monitorsOnChardevs: [],
     nographic: false,
     nodefaults: false,
     noReboot: false,
@@ -107,57 +115,70 @@ function hasType(draft: RunDraft, base: string): boolean {
   return draft.devices.some(({ driver }) => driver === `${base}-device` || driver.startsWith(`${base}-pci`));
 }
 
-/** The monitors, those of -mon on what their chardevs are. */
+/** @throws RingsideError when there is no -chardev of this id */
+function findChardev(draft: RunDraft, option: string, id: string): ChardevOption {
+  const chardev = draft.chardevs.find((candidate) => chardevId(candidate) === id);
+  if (chardev !== undefined) return chardev;
+  throw badOption(option, `there is no -chardev with id=${id}${didYouMean(id, draft.chardevs.map(chardevId))}`);
+}
+
+/** The terminal that a place is, by name or as a -chardev; null when it is none. */
+function terminalAt(draft: RunDraft, option: string, place: Place): StdioOption | null {
+  if (place.kind === 'stdio') return { id: '', mux: place.escapes };
+  if (place.kind !== 'chardev') return null;
+  const chardev = findChardev(draft, option, place.id);
+  return chardev.kind === 'stdio' ? chardev.stdio : null;
+}
+
+interface TerminalUser extends NonNullable<RunRequest['terminal']> {
+  what: string;
+}
+
+const monitorOption = ({ mode, place }: MonitorOption): string =>
+  place.kind === 'chardev' ? '-mon' : mode === 'control' ? '-qmp' : '-monitor';
+
+/** The monitors that are not on the terminal. */
 function monitorsOf(draft: RunDraft): MonitorRequest[] {
-  const onChardevs = draft.monitorsOnChardevs.flatMap(({ chardev: id, mode, pretty }): MonitorRequest[] => {
-    const chardev = draft.chardevs.find((candidate) => candidate.id === id);
-    if (chardev === undefined) {
-      const known = draft.chardevs.map((candidate) => candidate.id!);
-      throw badOption('-mon', `there is no -chardev with id=${id}${didYouMean(id, known)}`);
-    }
-    if (chardev.backend === 'null') return [];
-    // With mux=on it shares the terminal with a console, as Ctrl-A c.
-    if (chardev.backend === 'stdio') return chardev.mux ? [] : [{ mode, pretty, place: { kind: 'stdio' } }];
-    return [{ mode, pretty, place: socketPlace('-chardev socket', chardev) }];
+  return draft.monitors.flatMap((monitor): MonitorRequest[] => {
+    const { mode, pretty, place } = monitor;
+    if (terminalAt(draft, monitorOption(monitor), place) !== null || place.kind === 'none') return [];
+    return [{ mode, pretty, chardev: place.kind === 'backend' ? place.config.id : (place as { id: string }).id }];
   });
-  return [...draft.monitors, ...onChardevs];
+}
+
+/** Monitors that have the terminal to themselves: with mux=on it is shared with a console, as Ctrl-A c. */
+function monitorsOnTerminal(draft: RunDraft): TerminalUser[] {
+  return draft.monitors.flatMap((monitor): TerminalUser[] => {
+    const { mode, pretty, place } = monitor;
+    const terminal = terminalAt(draft, monitorOption(monitor), place);
+    if (terminal === null || terminal.mux === true) return [];
+    const what = mode === 'control' ? 'QMP' : 'the monitor';
+    return [{ what, port: null, escapes: 'never', monitor: { mode, pretty } }];
+  });
 }
 
 /** What the terminal is connected to: a console device, or a monitor. */
-function terminalOf(draft: RunDraft, monitors: readonly MonitorRequest[]): RunRequest['terminal'] {
-  const users: ({ what: string } & RunRequest['terminal'])[] = [];
-  for (const { mode, pretty, place } of monitors) {
-    if (place.kind !== 'stdio') continue;
-    users.push({
-      what: mode === 'control' ? 'QMP' : 'the monitor',
-      port: null,
-      escapes: 'never',
-      monitor: { mode, pretty },
-    });
-  }
-  const connect = (option: string, id: string, port: string) => {
-    const chardev = draft.chardevs.find((candidate) => candidate.id === id);
-    if (chardev === undefined) {
-      const known = draft.chardevs.map((candidate) => candidate.id!);
-      throw badOption(option, `there is no -chardev with id=${id}${didYouMean(id, known)}`);
-    }
-    const what = `${option} (chardev ${id})`;
-    if (chardev.backend === 'socket') throw badOption(option, `chardev ${id} is a socket, which only -mon can use`);
-    if (chardev.backend === 'stdio') users.push({ what, port, escapes: chardev.mux ? 'always' : 'never' });
+function terminalOf(draft: RunDraft): RunRequest['terminal'] {
+  const users = monitorsOnTerminal(draft);
+  const connect = (option: string, place: Place, port: string, what: string): void => {
+    const terminal = terminalAt(draft, option, place);
+    if (terminal !== null) users.push({ what, port, escapes: terminal.mux === true ? 'always' : 'never' });
   };
-
   for (const device of draft.devices) {
     if (device.driver === 'virtconsole' && !hasType(draft, 'virtio-serial')) {
       throw badOption('-device virtconsole', 'it needs -device virtio-serial-device as well');
     }
-    for (const id of linksOf(device, 'chardev')) connect(`-device ${device.driver}`, id, id);
+    const option = `-device ${device.driver}`;
+    for (const id of linksOf(device, 'chardev')) {
+      connect(option, { kind: 'chardev', id }, id, `${option} (chardev ${id})`);
+    }
   }
-  const serial = draft.serial ?? (draft.nographic ? 'mon:stdio' : undefined);
-  if (serial === 'stdio') users.push({ what: '-serial stdio', port: 'serial0', escapes: 'never' });
-  else if (serial === 'mon:stdio') users.push({ what: 'the serial port', port: 'serial0', escapes: 'always' });
-  else if (serial?.startsWith('chardev:')) connect('-serial', serial.slice('chardev:'.length), 'serial0');
-  else if (serial === undefined && users.length === 0) {
-    users.push({ what: 'the serial port', port: 'serial0', escapes: 'on-a-terminal' });
+  const serial = serialOf(draft);
+  if (serial === undefined) {
+    if (users.length === 0) users.push({ what: 'the serial port', port: SERIAL, escapes: 'on-a-terminal' });
+  } else {
+    const how = serial.kind === 'chardev' ? `-serial (chardev ${serial.id})` : '-serial stdio';
+    connect('-serial', serial, SERIAL, serial.kind === 'stdio' && serial.escapes ? 'the serial port' : how);
   }
   if (users.length > 1) {
     throw badOption(
@@ -168,6 +189,29 @@ function terminalOf(draft: RunDraft, monitors: readonly MonitorRequest[]): RunRe
   if (users.length === 0) return { port: null, escapes: 'never' };
   const [{ what: _what, ...terminal }] = users;
   return terminal;
+}
+
+/** Where the serial port is; undefined: nobody has said. */
+function serialOf(draft: RunDraft): Place | undefined {
+  return draft.serial ?? (draft.nographic ? { kind: 'stdio', escapes: true } : undefined);
+}
+
+/** The machine's character devices, and which of them the serial port has. */
+function chardevsOf(draft: RunDraft): Pick<MachineConfigInput, 'chardevs' | 'serial'> {
+  const connected = new Set(draft.devices.flatMap((device) => linksOf(device, 'chardev')));
+  const chardevs = draft.chardevs.flatMap((chardev): BackendConfig[] => {
+    if (chardev.kind === 'backend') return [chardev.config];
+    const { id } = chardev.stdio;
+    return connected.has(id) ? [{ type: 'program', id }] : [];
+  });
+  for (const { place } of draft.monitors) if (place.kind === 'backend') chardevs.push(place.config);
+  const serial = serialOf(draft);
+  if (serial?.kind === 'chardev') {
+    const isTerminal = terminalAt(draft, '-serial', serial) !== null;
+    return isTerminal ? { chardevs } : { chardevs, serial: serial.id };
+  }
+  if (serial?.kind === 'backend') chardevs.push(serial.config);
+  return serial?.kind === 'backend' ? { chardevs, serial: SERIAL } : { chardevs };
 }
 
 function checkTogether(draft: RunDraft): void {
@@ -216,10 +260,10 @@ export function parseRunArguments(args: readonly string[]): RunRequest | null {
   checkTogether(draft);
   const drives = attachDrives(draft.drives, draft.devices);
   const monitors = monitorsOf(draft);
+  const terminal = terminalOf(draft);
   const { devices, objects, netdevs, fsdevs, globals } = draft;
   const machine: Partial<MachineConfigInput> = { drives, devices, objects, netdevs, fsdevs, globals };
-  const connected = new Set(devices.flatMap((device) => linksOf(device, 'chardev')));
-  machine.chardevs = [...connected].map((id) => ({ type: 'program', id }));
+  Object.assign(machine, chardevsOf(draft));
   for (const key of ['memory', 'harts', 'kernel', 'initrd', 'append', 'bios', 'accel', 'aia', 'forceLegacy'] as const) {
     if (draft[key] !== undefined) Object.assign(machine, { [key]: draft[key] });
   }
@@ -240,8 +284,8 @@ export function parseRunArguments(args: readonly string[]): RunRequest | null {
     mirror: draft.mirror,
     name: draft.name,
     startPaused: draft.startPaused,
-    terminal: terminalOf(draft, monitors),
-    monitors: monitors.filter(({ place }) => place.kind === 'socket'),
+    terminal,
+    monitors,
     ...(draft.log === undefined ? {} : { log: { items: draft.log, file: draft.logFile ?? null } }),
     trace: { events: draft.trace?.events ?? [], file: draft.trace?.file ?? draft.logFile ?? null },
     unnamedFormats: draft.drives.filter(({ format }) => format === undefined).map(({ file }) => file!),

@@ -103,16 +103,9 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   const traces = TraceOutput.open(file, file !== null && file === request.log?.file);
   const machine = await Machine.create(config, { host: nativeHostSpec(), ...log, trace: events });
   machine.trace.onLine((line) => traces.write(line));
-  const monitors = await Monitors.create(
-    machine.monitor(request.name ?? null),
-    request.monitors,
-    ringsideVersion(),
-  ).catch(async (error: unknown) => {
-    await machine.dispose();
-    throw error;
-  });
+  const monitors = new Monitors(machine.monitor(request.name ?? null), ringsideVersion());
   try {
-    await monitors.ready(request.monitors);
+    monitors.serve(machine, request.monitors);
     return await runSession(machine, request, {
       stdin: process.stdin,
       stdout: process.stdout,
@@ -122,7 +115,10 @@ export async function runCommand(args: readonly string[]): Promise<number> {
       exit: (status) => process.exit(status),
       openMonitor: (terminal, how) => monitors.open(terminal, how),
     });
+  } catch (error) {
+    await machine.dispose();
+    throw error;
   } finally {
-    await monitors.close();
+    monitors.close();
   }
 }

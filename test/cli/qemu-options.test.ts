@@ -324,21 +324,18 @@ describe('refusals: one line that names the option and says what is allowed', ()
     ['-kernel K -M virt,aia=imsic', '-machine: aia: "imsic" is not allowed: none, aplic, aplic-imsic'],
     ['-kernel K -M virt,aia-guests=1', '-machine: aia-guests: "1" is not a number from 0 to 0'],
     ['-kernel K -display sdl', '-display: "sdl" is not allowed: none'],
-    ['-kernel K -monitor pty', '-monitor: "pty" is not allowed; allowed: none, stdio, unix:PATH'],
-    ['-kernel K -monitor unix:/s', '-monitor: only listening sockets: add server=on,wait=off'],
-    ['-kernel K -qmp tcp:4444,server', '-qmp: "tcp:4444" is not allowed'],
-    ['-kernel K -qmp tcp::99999,server', '-qmp: "99999" is not a port: 0 to 65535'],
+    [
+      '-kernel K -monitor gtk',
+      '-monitor: "gtk" is not allowed: none, null, stdio, pty, file:PATH, pipe:PATH, unix:PATH',
+    ],
+    ['-kernel K -qmp tcp:4444,server', '-qmp: "tcp:4444,server" is not allowed'],
+    ['-kernel K -serial udp:4444', '-serial: "udp:4444" is not allowed'],
+    ['-kernel K -serial mon:pty', '-serial: "mon:pty" is not allowed'],
     ['-kernel K -qmp unix:/s,server,to=3', '-qmp: unknown "to"'],
     ['-kernel K -monitor stdio -serial stdio', 'the monitor and -serial stdio cannot share the terminal'],
     ['-kernel K -monitor stdio -qmp stdio', 'the monitor and QMP cannot share the terminal'],
     ['-kernel K -mon nope', '-mon: there is no -chardev with id=nope'],
     ['-kernel K -mon mode=control', '-mon: on which -chardev? Give chardev=ID'],
-    ['-kernel K -chardev socket,id=c,server -mon c', '-chardev socket: where? Give path=PATH or port=PORT'],
-    [
-      '-kernel K -chardev socket,id=c,path=/s,server -serial chardev:c',
-      'chardev c is a socket, which only -mon can use',
-    ],
-    ['-kernel K -serial tcp::4444', '-serial: "tcp::4444" is not allowed: stdio, mon:stdio, null, none, chardev:ID'],
     ['-kernel K -serial chardev:x', '-serial: there is no -chardev with id=x'],
     ['-kernel K -global virtio-blk.x=1', '-global: virtio-blk: unknown "x"; "virtio-blk-pci,help" lists what there is'],
     ['-kernel K -global virtio-bulk.x=1', '-global: there is no type "virtio-bulk"'],
@@ -422,9 +419,12 @@ describe('refusals: one line that names the option and says what is allowed', ()
       '-kernel K -serial stdio -chardev stdio,id=c -device virtio-serial-device -device virtconsole,chardev=c',
       '-chardev: -device virtconsole (chardev c) and -serial stdio cannot share the terminal: one may be null',
     ],
-    ['-kernel K -chardev id=x', '-chardev: its type comes first: stdio, null or socket'],
+    ['-kernel K -chardev id=x', '-chardev: its type comes first; "-chardev help" lists them'],
     ['-kernel K -chardev stdio', '-chardev: it needs a name: id=ID'],
-    ['-kernel K -chardev pty,id=x', '-chardev: backend: "pty" is not allowed: stdio, null'],
+    ['-kernel K -chardev ptty,id=x', '-chardev: unknown chardev "ptty" (did you mean pty?)'],
+    ['-kernel K -chardev pty', '-chardev pty: it needs a name: id=ID'],
+    ['-kernel K -chardev file,id=x,paht=/x', '-chardev file: unknown "paht" (did you mean path?)'],
+    ['-kernel K -chardev pty,id=x,mux=on', '-chardev: mux=on is for stdio'],
     ['-kernel K -chardev null,id=x -chardev null,id=x', '-chardev: id=x is given twice'],
     [
       `-kernel K ${'-drive file=a '.repeat(7)}`,
@@ -449,40 +449,97 @@ describe('refusals: one line that names the option and says what is allowed', ()
   });
 });
 
+const socket = (id: string, place: Record<string, string>) => ({ type: 'socket', id, ...place });
+
+describe('character devices', () => {
+  const machineOf = (line: string) => {
+    const { machine } = parseRunArguments(['-kernel', 'K', ...line.split(' ')])!;
+    return { chardevs: machine.chardevs, serial: machine.serial };
+  };
+  const serial0 = (config: Record<string, string>) => ({ chardevs: [{ ...config, id: 'serial0' }], serial: 'serial0' });
+
+  test.each([
+    ['-serial null', { type: 'null' }],
+    ['-serial pty', { type: 'pty' }],
+    ['-serial file:a=b', { type: 'file', path: 'a=b' }],
+    ['-serial file:a,b', { type: 'file', path: 'a,b' }],
+    ['-serial pipe:p', { type: 'pipe', path: 'p' }],
+    ['-serial unix:/s', { type: 'socket', path: '/s' }],
+    ['-serial unix:/s,server,nowait', { type: 'socket', path: '/s', server: 'on', wait: 'off' }],
+    ['-serial unix:/s,server=on', { type: 'socket', path: '/s', server: 'on', wait: 'on' }],
+    ['-serial tcp:host:7,reconnect=2', { type: 'socket', host: 'host', port: '7', reconnect: '2' }],
+    [
+      '-serial telnet:localhost:7,server=on,wait=off',
+      { type: 'socket', host: 'localhost', port: '7', telnet: 'on', server: 'on', wait: 'off' },
+    ],
+    ['-serial udp:host:7', { type: 'udp', host: 'host', port: '7' }],
+    ['-serial udp::7@:8', { type: 'udp', port: '7', localport: '8' }],
+    ['-serial udp:h:7@l:8', { type: 'udp', host: 'h', port: '7', localaddr: 'l', localport: '8' }],
+  ])('%s', (line, config) => {
+    expect(machineOf(line)).toEqual(serial0(config));
+  });
+
+  test('all that have a name are there, but the terminal only where a device has it', () => {
+    const line = '-chardev null,id=n -chardev stdio,id=t -chardev pty,id=p,logfile=l,logappend=on -serial chardev:p';
+    expect(machineOf(line)).toEqual({
+      chardevs: [
+        { type: 'null', id: 'n' },
+        { type: 'pty', id: 'p', logfile: 'l', logappend: 'on' },
+      ],
+      serial: 'p',
+    });
+    const port = '-chardev stdio,id=t -device virtio-serial-device -device virtserialport,chardev=t';
+    expect(machineOf(port).chardevs).toEqual([{ type: 'program', id: 't' }]);
+    expect(machineOf('-chardev {"backend":"ringbuf","id":"r","size":16}').chardevs).toEqual([
+      { type: 'ringbuf', id: 'r', size: 16 },
+    ]);
+  });
+});
+
 describe('monitors', () => {
   const monitors = (line: string) => parseRunArguments(['-kernel', 'K', ...line.split(' ')])!;
-  const unix = (path: string, wait = false) => ({ kind: 'socket', endpoint: { kind: 'unix', path }, wait });
+  const unix = (path: string, wait = 'off') => socket('compat_monitor0', { path, server: 'on', wait });
 
   test.each([
     ['-monitor unix:/tmp/m,server=on,wait=off', 'readline', false, unix('/tmp/m')],
     ['-qmp unix:/tmp/m,server,nowait', 'control', false, unix('/tmp/m')],
-    ['-qmp unix:/tmp/a,,b,server=on', 'control', false, unix('/tmp/a,b', true)],
+    ['-qmp unix:/tmp/a,,b,server=on', 'control', false, unix('/tmp/a,b', 'on')],
     ['-qmp-pretty unix:/tmp/m,server,wait=off', 'control', true, unix('/tmp/m')],
     [
       '-qmp tcp::4444,server,nowait',
       'control',
       false,
-      { kind: 'socket', endpoint: { kind: 'tcp', host: '127.0.0.1', port: 4444 }, wait: false },
+      socket('compat_monitor0', { port: '4444', server: 'on', wait: 'off' }),
     ],
     [
       '-monitor tcp:[::1]:0,server=on,wait=off',
       'readline',
       false,
-      { kind: 'socket', endpoint: { kind: 'tcp', host: '::1', port: 0 }, wait: false },
+      socket('compat_monitor0', { host: '::1', port: '0', server: 'on', wait: 'off' }),
     ],
-    ['-chardev socket,id=c,path=/s,server=on,wait=off -mon c', 'readline', false, unix('/s')],
+    ['-monitor pty', 'readline', false, { type: 'pty', id: 'compat_monitor0' }],
+    [
+      '-chardev socket,id=c,path=/s,server=on,wait=off -mon c',
+      'readline',
+      false,
+      socket('c', { path: '/s', server: 'on', wait: 'off' }),
+    ],
     [
       '-chardev socket,id=c,host=0.0.0.0,port=1,server,nowait -mon chardev=c,mode=control,pretty=on',
       'control',
       true,
-      { kind: 'socket', endpoint: { kind: 'tcp', host: '0.0.0.0', port: 1 }, wait: false },
+      socket('c', { host: '0.0.0.0', port: '1', server: 'on', wait: 'off' }),
     ],
-  ])('%s', (line, mode, pretty, place) => {
-    expect(monitors(line).monitors).toEqual([{ mode, pretty, place }]);
+  ])('%s', (line, mode, pretty, chardev) => {
+    const request = monitors(line);
+    expect(request.monitors).toEqual([{ mode, pretty, chardev: chardev.id }]);
+    expect(request.machine.chardevs).toEqual([chardev]);
   });
 
-  test('none, and one on nothing', () => {
-    expect(monitors('-monitor none -monitor vc -chardev null,id=n -mon n').monitors).toEqual([]);
+  test('none, and several', () => {
+    expect(monitors('-monitor none -monitor vc').monitors).toEqual([]);
+    const several = monitors('-monitor unix:/a,server -qmp unix:/b,server -chardev null,id=n -mon n');
+    expect(several.monitors.map(({ chardev }) => chardev)).toEqual(['compat_monitor0', 'compat_monitor1', 'n']);
   });
 
   test('on the terminal there is no console then', () => {

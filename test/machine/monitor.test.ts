@@ -3,7 +3,7 @@ import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from 'node:net';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { MonitorListener } from '../../core/monitor/listener.ts';
+import { SocketListener } from '../../core/chardev/listener.ts';
 import { Monitor } from '../../core/monitor/monitor.ts';
 import { MIB, Running, debianFiles, tempFolder } from '../harness/debian.ts';
 import { TextClient, execute } from '../monitor/client.ts';
@@ -42,8 +42,8 @@ async function boot(): Promise<{ guest: Running; qmp: TextClient; hmp: TextClien
   const monitor = new Monitor({ target: guest.machine.monitor('debian'), version: { ringside: '0.0.0' } });
   const at = (name: string) => ({ kind: 'unix' as const, path: join(folder, name) });
   const listeners = [
-    await MonitorListener.listen(at('qmp'), (socket) => monitor.qmp(socket)),
-    await MonitorListener.listen(at('hmp'), (socket) => monitor.hmp(socket)),
+    await SocketListener.listen(at('qmp'), (socket) => monitor.qmp(socket.resume())),
+    await SocketListener.listen(at('hmp'), (socket) => monitor.hmp(socket.resume())),
   ];
   const qmp = new TextClient(connect(at('qmp').path));
   await qmp.line();

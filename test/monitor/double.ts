@@ -1,4 +1,5 @@
 /** A machine for the monitor's tests: two harts, a page table, a disk in use, and a record of what was asked of it. */
+import { RingbufLink } from '../../core/chardev/links/simple.ts';
 import { MonitorError, deviceNotFound, noHandler } from '../../core/monitor/errors.ts';
 import type { RingElement } from '../../core/virtio/inspect.ts';
 import type { EventData, EventName } from '../../core/monitor/events.ts';
@@ -6,6 +7,7 @@ import type { Json } from '../../core/monitor/qmp/json.ts';
 import type { NetworkState, NetworkView } from '../../core/monitor/network-target.ts';
 import type {
   AddressSpace,
+  ChardevInput,
   HartRegisters,
   InputEvent,
   MemoryRegion,
@@ -338,9 +340,18 @@ export class DoubleTarget implements MonitorTarget {
   removeNetdev(id: string): Promise<void> {
     return this.#ask('netdev_del', id);
   }
-  async addChardev(id: string, backend: { type: string; data: Record<string, Json> }): Promise<{ pty?: string }> {
+  async addChardev(id: string, backend: ChardevInput): Promise<{ pty?: string }> {
     await this.#ask('chardev-add', id, backend);
     return {};
+  }
+  async changeChardev(id: string, backend: ChardevInput): Promise<{ pty?: string }> {
+    await this.#ask('chardev-change', id, backend);
+    return {};
+  }
+  readonly #ringbuf = new RingbufLink(16);
+  ringbuf(id: string): RingbufLink {
+    this.asked.push(`ringbuf ${id}`);
+    return this.#ringbuf;
   }
   removeChardev(id: string): Promise<void> {
     return this.#ask('chardev-remove', id);

@@ -1,4 +1,4 @@
-/** What is behind the devices: disks, character devices, I/O threads (qapi/block-core.json, char.json, misc.json). */
+/** What is behind the devices: disks, memory, I/O threads (qapi/block-core.json, machine.json, misc.json). */
 import { bool, i64, list, nothing, object, oneOf, optional, str, u16, u64 } from '../schema.ts';
 import type { BlockInfo, MonitorTarget } from '../target.ts';
 import type { Infer } from '../schema.ts';
@@ -142,13 +142,6 @@ export const BACKEND_COMMANDS = [
         type: 'virtio-pmem' as const,
         data: { ...(id === null ? {} : { id }), memaddr: address, size, memdev },
       })),
-  }),
-  query('query-chardev', {
-    help: 'the character devices',
-    args: nothing,
-    returns: list(object('ChardevInfo', { label: str, filename: str, 'frontend-open': bool })),
-    run: ({ target }) =>
-      target.chardevs.map(({ label, filename, frontendOpen }) => ({ label, filename, 'frontend-open': frontendOpen })),
   }),
   query('query-iothreads', {
     help: 'the I/O threads',

@@ -134,26 +134,6 @@ export const QOM_COMMANDS = [
     args: object('object-del-arg', { id: str }),
     run: ({ target }, { id }) => target.removeObject(id),
   }),
-  query('chardev-add', {
-    help: 'adds a character device',
-    args: object('chardev-add-arg', {
-      id: str,
-      backend: object('ChardevBackend', { type: str, data: openObject('ChardevBackendData', {}) }),
-    }),
-    returns: object('ChardevReturn', { pty: optional(str) }),
-    run: ({ target }, { id, backend }) =>
-      target.addChardev(id, { type: backend.type, data: propertiesOf(backend.data) }),
-  }),
-  action('chardev-remove', {
-    help: 'removes a character device that nothing uses',
-    args: object('chardev-remove-arg', { id: str }),
-    run: ({ target }, { id }) => target.removeChardev(id),
-  }),
-  action('chardev-send-break', {
-    help: 'sends a break',
-    args: object('chardev-send-break-arg', { id: str }),
-    run: ({ target }, { id }) => target.sendBreak(id),
-  }),
   query('trace-event-get-state', {
     help: 'which trace events are on; * and ? stand for characters',
     args: object('trace-event-get-state-arg', { name: str }),

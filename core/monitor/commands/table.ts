@@ -2,6 +2,7 @@
 import { BACKEND_COMMANDS } from './backends.ts';
 import { BLOCK_COMMANDS } from './block.ts';
 import { BLOCKSTATS_COMMANDS } from './blockstats.ts';
+import { CHARDEV_COMMANDS } from './chardev.ts';
 import type { QmpCommand } from './command.ts';
 import { INPUT_COMMANDS } from './input.ts';
 import { INTERRUPT_COMMANDS } from './interrupts.ts';
@@ -22,6 +23,7 @@ export const QMP_COMMANDS: readonly QmpCommand[] = [
   ...BLOCKSTATS_COMMANDS,
   ...BLOCK_COMMANDS,
   ...INPUT_COMMANDS,
+  ...CHARDEV_COMMANDS,
   ...INTERRUPT_COMMANDS,
   ...JIT_COMMANDS,
   ...NETWORK_COMMANDS,

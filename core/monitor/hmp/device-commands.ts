@@ -4,7 +4,7 @@ import type { Json } from '../qmp/json.ts';
 import type { MonitorTarget, QomObject } from '../target.ts';
 import { flag, takes } from './command.ts';
 import type { HmpCommand } from './command.ts';
-import { optionsCommand, parseOptions } from './options.ts';
+import { optionsCommand } from './options.ts';
 import { MonitorError } from '../errors.ts';
 import { parseJson, prettyJson } from '../qmp/json.ts';
 
@@ -104,37 +104,6 @@ export const DEVICE_COMMANDS: readonly HmpCommand[] = [
       const container = target.qom.find('/objects');
       return container === null || container === 'ambiguous' ? [] : container.children.map(({ name }) => name);
     },
-  },
-  {
-    names: ['chardev-add'],
-    args: [takes('args', 'rest')],
-    params: 'args',
-    help: 'add chardev',
-    async run({ qmp }, { args }) {
-      const { backend, id, ...data } = parseOptions(args as string, 'backend');
-      if (id === undefined) throw new MonitorError("Parameter 'id' is missing");
-      await qmp('chardev-add', { id, backend: { type: backend, data } });
-    },
-  },
-  {
-    names: ['chardev-remove'],
-    args: [takes('id', 'string')],
-    params: 'id',
-    help: 'remove chardev',
-    async run({ qmp }, { id }) {
-      await qmp('chardev-remove', { id: id as string });
-    },
-    complete: (target) => target.chardevs.map(({ label }) => label),
-  },
-  {
-    names: ['chardev-send-break'],
-    args: [takes('id', 'string')],
-    params: 'id',
-    help: 'send a break on chardev',
-    async run({ qmp }, { id }) {
-      await qmp('chardev-send-break', { id: id as string });
-    },
-    complete: (target) => target.chardevs.map(({ label }) => label),
   },
   {
     names: ['balloon'],

@@ -1,5 +1,6 @@
 /** All commands of HMP. */
 import { BLOCK_COMMANDS } from './block-commands.ts';
+import { CHARDEV_HMP_COMMANDS } from './chardev-commands.ts';
 import type { HmpCommand } from './command.ts';
 import { DEVICE_COMMANDS, DEVICE_INFO } from './device-commands.ts';
 import { INFO_COMMANDS } from './info-commands.ts';
@@ -18,6 +19,7 @@ export const HMP_COMMANDS: readonly HmpCommand[] = [
   ...NETWORK_COMMANDS,
   ...BLOCK_COMMANDS,
   ...INPUT_COMMANDS,
+  ...CHARDEV_HMP_COMMANDS,
 ].sort(byName);
 /** Those behind "info". */
 export const HMP_INFO: readonly HmpCommand[] = [

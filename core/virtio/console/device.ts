@@ -139,15 +139,17 @@ export class ConsoleDevice extends VirtioDevice {
   }
 
   #insert({ nr, isConsole, name, chardev }: Required<PortOptions>): PortState {
+    if (chardev) {
+      chardev.wakeGuest = () => this.host?.wakeBackend();
+      if (isConsole) chardev.onResize = (cols, rows) => this.#resize(nr, cols, rows);
+      // Linux writes to consoles with locks held.
+      chardev.setUser({ throttles: !isConsole });
+      chardev.onConnected = (open) => void this.#change({ op: 'host-open', nr, open }).catch(() => {});
+    }
     const hostOpen = chardev?.connected ?? false;
     const index = chardev?.index ?? null;
     const port: PortState = { nr, chardev: index, isConsole, name, hostOpen, device: chardev, ...CLOSED };
     this.#ports.set(nr, port);
-    if (chardev) {
-      chardev.wakeGuest = () => this.host?.wakeBackend();
-      if (isConsole) chardev.onResize = (cols, rows) => this.#resize(nr, cols, rows);
-      chardev.onConnected = (open) => void this.#change({ op: 'host-open', nr, open }).catch(() => {});
-    }
     return port;
   }
 
@@ -199,6 +201,7 @@ export class ConsoleDevice extends VirtioDevice {
       port.device.onConnected = null;
       port.device.onResize = null;
       port.device.guestOpened(false);
+      port.device.setUser(null);
     }
     await this.#change({ op: 'remove', nr: port.nr });
   }

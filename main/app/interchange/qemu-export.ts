@@ -56,7 +56,7 @@ export function qemuArguments(
   if (boot.append !== '') add('-append', boot.append);
   add('-nodefaults');
   add('-display', 'none');
-  add('-serial', 'mon:stdio');
+  add('-serial', settings.serial === undefined ? 'mon:stdio' : `chardev:${settings.serial}`);
   if (noReboot) add('-no-reboot');
   add('-global', `virtio-mmio.force-legacy=${forceLegacy ? 'on' : 'off'}`);
   for (const { driver, property, value } of globals) {
@@ -75,9 +75,14 @@ export function qemuArguments(
     add('-object', backend(object));
   }
   if (settings.rng) add('-object', list('rng-random', { id: RNG_ID, filename: '/dev/urandom' }));
-  for (const chardev of settings.chardevs) add('-chardev', list('null', { id: chardev.id }));
+  const programs = settings.chardevs.filter(({ type }) => type === 'program');
+  for (const chardev of settings.chardevs) {
+    // A server on QEMU's command line waits unless it is told not to.
+    const spelled = chardev.type === 'socket' ? { wait: false, ...chardev } : chardev;
+    add('-chardev', chardev.type === 'program' ? list('null', { id: chardev.id }) : backend(spelled));
+  }
   if (settings.console) add('-chardev', list('null', { id: CONSOLE_ID }));
-  if (settings.console || settings.chardevs.length > 0) {
+  if (settings.console || programs.length > 0) {
     notes.push('Consoles other than the serial port end in “-chardev null”: give them a place, such as a socket.');
   }
   for (const netdev of settings.netdevs) add('-netdev', backend(netdev));

@@ -1,6 +1,7 @@
 /** The options that take lists, as QMP's query-command-line-options shows them: names and types are QEMU's. */
 import type { CommandLineOption } from '../../../core/monitor/commands/command.ts';
-import { CHARDEV_KEYS, DRIVE_KEYS } from './devices.ts';
+import { machineTypes } from '../../../core/machine/types.ts';
+import { DRIVE_KEYS } from './devices.ts';
 import { MON_KEYS } from './monitors.ts';
 import { ACCEL_KEYS, MACHINE_KEYS, MEMORY_KEYS, NAME_KEYS, SMP_KEYS } from './run-table.ts';
 import type { Key, KeyTable } from './syntax.ts';
@@ -21,7 +22,6 @@ const TABLES: Readonly<Record<string, KeyTable>> = {
   netdev: {},
   fsdev: {},
   virtfs: VIRTFS_KEYS,
-  chardev: CHARDEV_KEYS,
   mon: MON_KEYS,
   trace: TRACE_KEYS,
 };
@@ -32,9 +32,21 @@ function typeOf({ bare, shape }: Key<unknown>): 'boolean' | 'size' | 'number' | 
   return shape === 'N' ? 'number' : 'string';
 }
 
+/** The keys of all kinds of character devices together, as QEMU has them. */
+function chardevParameters(): CommandLineOption['parameters'] {
+  const specs = machineTypes()
+    .creatables('chardev')
+    .flatMap(({ properties }) => [...properties.values()]);
+  return [...new Map(specs.map((spec) => [spec.name, spec])).values()].map(({ name, kind, description }) => {
+    const type = kind === 'bool' ? 'boolean' : kind === 'size' ? 'size' : kind === 'u32' ? 'number' : 'string';
+    return { name, type, help: description };
+  });
+}
+
 export function commandLineOptions(): CommandLineOption[] {
-  return Object.entries(TABLES).map(([option, keys]) => ({
+  const tables = Object.entries(TABLES).map(([option, keys]) => ({
     option,
     parameters: Object.entries(keys).map(([name, key]) => ({ name, type: typeOf(key), help: key.help })),
   }));
+  return [...tables, { option: 'chardev', parameters: chardevParameters() }];
 }

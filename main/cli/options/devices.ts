@@ -1,7 +1,6 @@
-/** `-drive` and `-chardev`: their keys, and how with -device they say what the machine has. */
+/** `-drive`: its keys, and how with -device it says what the machine has. */
 import { didYouMean } from '../../../core/did-you-mean.ts';
 import { type DriveConfig, type MachineConfigInput, driveConfig } from '../../../core/api/machine.ts';
-import { SOCKET_KEYS } from './monitors.ts';
 import { type DeviceOption, busOf, linksOf } from './qdev.ts';
 import { type Values, badOption, choice, onOff, parseList, text } from './syntax.ts';
 
@@ -35,28 +34,12 @@ export const DRIVE_KEYS = {
   media: choice(['disk'], 'for compatibility'),
 };
 
-export const CHARDEV_KEYS = {
-  backend: choice(['stdio', 'null', 'socket'], 'the terminal, nothing, or a socket (for -mon)'),
-  id: idKey,
-  mux: onOff('Ctrl-A is the escape key'),
-  signal: onOff('for compatibility'),
-  ...SOCKET_KEYS,
-};
-
 export type DriveOption = Values<typeof DRIVE_KEYS>;
-export type ChardevOption = Values<typeof CHARDEV_KEYS>;
 
 export function parseDrive(value: string): DriveOption {
   const drive = parseList('-drive', value, DRIVE_KEYS);
   if (drive.file === undefined) throw badOption('-drive', 'which image? Give file=FILE');
   return drive;
-}
-
-export function parseChardev(value: string): ChardevOption {
-  const chardev = parseList('-chardev', value, CHARDEV_KEYS, 'backend');
-  if (chardev.backend === undefined) throw badOption('-chardev', 'its type comes first: stdio, null or socket');
-  if (chardev.id === undefined) throw badOption('-chardev', 'it needs a name: id=ID');
-  return chardev;
 }
 
 type DriveInput = NonNullable<MachineConfigInput['drives']>[number];

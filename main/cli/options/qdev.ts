@@ -1,5 +1,5 @@
 /**
- * `-device`, `-object`, `-netdev`, `-fsdev` and `-global`: their types and properties are those of the object model
+ * `-device`, `-object`, `-chardev`, `-netdev`, `-fsdev` and `-global`: their types and properties are those of the object model
  * (core/machine/types.ts), and so are their help texts.
  */
 import type { BackendConfig, DeviceConfig, GlobalConfig } from '../../../core/api/machine.ts';
@@ -16,7 +16,12 @@ import { badOption, parseList, splitList, text } from './syntax.ts';
 export type DeviceOption = DeviceConfig;
 
 /** Options that name a type of back end, and the kind. */
-export const BACKEND_OPTIONS = { '-object': 'object', '-netdev': 'netdev', '-fsdev': 'fsdev' } as const;
+export const BACKEND_OPTIONS = {
+  '-object': 'object',
+  '-chardev': 'chardev',
+  '-netdev': 'netdev',
+  '-fsdev': 'fsdev',
+} as const;
 export type BackendOption = keyof typeof BACKEND_OPTIONS;
 
 const isHelp = (value: string): boolean => value === 'help' || value === '?';
@@ -29,7 +34,7 @@ interface Entry {
 type Entries = Record<string, BackendConfig[string]>;
 
 /** The entry that names a type, and the others: the first one of a list, or of a JSON object that of its name. */
-function splitTyped(option: string, value: string, typeKey: string): { type: string; rest: readonly Entry[] } {
+export function splitTyped(option: string, value: string, typeKey: string): { type: string; rest: readonly Entry[] } {
   if (value.startsWith('{')) {
     const { [typeKey]: type, ...rest } = readJson(option, value);
     return {
@@ -87,6 +92,7 @@ export function deviceHelp(value: string): string | null {
 
 const LIST_TITLES: Record<BackendOption, string> = {
   '-object': 'List of user creatable objects',
+  '-chardev': 'Available chardev backend types',
   '-netdev': 'Available netdev backend types',
   '-fsdev': 'Available fsdev types',
 };
@@ -95,17 +101,18 @@ export function backendHelp(option: BackendOption, value: string): string | null
   const kind = BACKEND_OPTIONS[option];
   const [base, prefix] = kind === 'object' ? ['user-creatable', ''] : [kind, `${kind}-`];
   const list = (): string => {
-    const names = machineTypes().creatables(base);
-    return typeListHelp(
-      LIST_TITLES[option],
-      names.map(({ name }) => name.slice(prefix.length)),
-    );
+    const names = machineTypes()
+      .creatables(base)
+      .map(({ name }) => name.slice(prefix.length));
+    // The terminal is this program's, and what "program" means.
+    const shown = kind === 'chardev' ? names.map((name) => (name === 'program' ? 'stdio' : name)) : names;
+    return typeListHelp(LIST_TITLES[option], shown);
   };
   return help(option, value, typeKeyOf(kind), list, (name) => typeOf(option, name));
 }
 
 function typeKeyOf(kind: BackendKind): string {
-  return { object: 'qom-type', fsdev: 'fsdriver' }[kind as string] ?? 'type';
+  return { object: 'qom-type', chardev: 'backend', fsdev: 'fsdriver' }[kind as string] ?? 'type';
 }
 
 /** The entries behind the type: properties of it, and the given keys. */

@@ -2,7 +2,8 @@
 import type { BackendConfig, GlobalConfig } from '../../../core/api/machine.ts';
 import { didYouMean } from '../../../core/did-you-mean.ts';
 import { JIT_LOG_ITEMS, type JitLogItem } from '../../../core/worker/jit-log.ts';
-import { CHARDEV_KEYS, type ChardevOption, DRIVE_KEYS, type DriveOption, parseChardev, parseDrive } from './devices.ts';
+import { type ChardevOption, type Place, chardevId, parseChardev, parsePlace } from './chardevs.ts';
+import { DRIVE_KEYS, type DriveOption, parseDrive } from './devices.ts';
 import {
   type BackendOption,
   type DeviceOption,
@@ -12,13 +13,10 @@ import {
   parseDevice,
   parseGlobal,
 } from './qdev.ts';
-import { MON_KEYS, type MonitorRequest, parsePlace } from './monitors.ts';
+import { MON_KEYS, type MonitorKind, type MonitorOption } from './monitors.ts';
 import { type KeyTable, badOption, choice, count, parseList, size, text } from './syntax.ts';
 import { TRACE_KEYS, type TraceRequest, addTrace, traceHelp } from './trace.ts';
 import { VIRTFS_KEYS, parseVirtfs } from './virtfs.ts';
-
-/** Where the serial port goes: the terminal with or without the escape key, nowhere, or a -chardev. */
-export type SerialTarget = 'stdio' | 'mon:stdio' | 'null' | `chardev:${string}`;
 
 /** What the options said, before they are looked at together. */
 export interface RunDraft {
@@ -39,9 +37,8 @@ export interface RunDraft {
   fsdevs: BackendConfig[];
   globals: GlobalConfig[];
   chardevs: ChardevOption[];
-  serial?: SerialTarget;
-  monitors: MonitorRequest[];
-  monitorsOnChardevs: (Omit<MonitorRequest, 'place'> & { chardev: string })[];
+  serial?: Place;
+  monitors: MonitorOption[];
   nographic: boolean;
   nodefaults: boolean;
   forceLegacy?: boolean;
@@ -102,16 +99,9 @@ function addBackend(list: BackendConfig[], option: BackendOption, value: string)
   list.push(backend);
 }
 
-function addMonitor(draft: RunDraft, option: string, value: string, how: Omit<MonitorRequest, 'place'>): void {
-  const place = parsePlace(option, value);
-  if (place !== null) draft.monitors.push({ ...how, place });
-}
-
-function serialTarget(option: string, value: string): SerialTarget {
-  if (value === 'stdio' || value === 'mon:stdio' || value === 'null') return value;
-  if (value === 'none') return 'null';
-  if (/^chardev:./.test(value)) return value as SerialTarget;
-  throw badOption(option, `"${value}" is not allowed: stdio, mon:stdio, null, none, chardev:ID`);
+function addMonitor(draft: RunDraft, option: string, value: string, how: MonitorKind): void {
+  const places = draft.monitors.filter(({ place }) => place.kind !== 'chardev');
+  draft.monitors.push({ ...how, place: parsePlace(option, value, `compat_monitor${places.length}`) });
 }
 
 /** An option that defines back ends of devices. */
@@ -319,21 +309,23 @@ export const RUN_OPTIONS: readonly RunOption[] = [
     section: 'Console',
     help:
       'serial port: mon:stdio (the terminal, Ctrl-A is the escape key), stdio (no escape key, Ctrl-C ends the VM), ' +
-      'null, chardev:ID. Default: the terminal, with the escape key if stdin is one',
+      'pty, unix:PATH,server=on,wait=off, tcp:[HOST]:PORT, telnet:[HOST]:PORT, udp:[HOST]:PORT, file:PATH, pipe:PATH, null, ' +
+      'none, chardev:ID. Default: the terminal, with the escape key if stdin is one',
     apply(draft, value) {
-      draft.serial = serialTarget('-serial', value);
+      draft.serial = parsePlace('-serial', value, 'serial0');
     },
   },
   {
     names: ['-chardev'],
-    argument: 'stdio|null|socket,id=ID',
+    argument: 'TYPE,id=ID[,KEY=VALUE...]',
     section: 'Console',
-    help: 'what a console or (-mon) a monitor is connected to',
-    keys: { '': CHARDEV_KEYS },
+    help: 'what a console, a port or (-mon) a monitor is connected to; "-chardev help" lists the types',
+    describe: (value) => backendHelp('-chardev', value),
     apply(draft, value) {
       const chardev = parseChardev(value);
-      if (draft.chardevs.some(({ id }) => id === chardev.id))
-        throw badOption('-chardev', `id=${chardev.id} is given twice`);
+      const id = chardevId(chardev);
+      if (draft.chardevs.some((other) => chardevId(other) === id))
+        throw badOption('-chardev', `id=${id} is given twice`);
       draft.chardevs.push(chardev);
     },
   },
@@ -352,7 +344,7 @@ export const RUN_OPTIONS: readonly RunOption[] = [
     section: 'Console',
     help:
       'monitor for people (HMP): stdio, unix:PATH,server=on,wait=off, tcp:[HOST]:PORT,server=on,wait=off (127.0.0.1 without ' +
-      'HOST), none. With -serial mon:stdio or on a terminal, Ctrl-A c is one as well',
+      'HOST), telnet:..., pty, none. With -serial mon:stdio or on a terminal, Ctrl-A c is one as well',
     apply(draft, value) {
       addMonitor(draft, '-monitor', value, { mode: 'readline', pretty: false });
     },
@@ -384,7 +376,7 @@ export const RUN_OPTIONS: readonly RunOption[] = [
     apply(draft, value) {
       const { chardev, mode = 'readline', pretty = false } = parseList('-mon', value, MON_KEYS, 'chardev');
       if (chardev === undefined) throw badOption('-mon', 'on which -chardev? Give chardev=ID');
-      draft.monitorsOnChardevs.push({ chardev, mode, pretty });
+      draft.monitors.push({ mode, pretty, place: { kind: 'chardev', id: chardev } });
     },
   },
   {

@@ -1,34 +1,35 @@
-/** Sockets that clients of a monitor connect to. */
+/** Sockets that clients of a character device or of a monitor connect to. */
 import { existsSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import type { Server, Socket } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { errorLine, RingsideError } from '../errors.ts';
 
 export type Endpoint =
-  /** A socket in the file system, for its owner only. */
+  /** A socket in the file system, for its owner only; with a NUL before it one of Linux's abstract names. */
   | { readonly kind: 'unix'; readonly path: string }
   /** By default 127.0.0.1. Port 0: any free one. */
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
 /** Clients at once; more are turned away. */
-const CLIENTS = 16;
+export const CLIENTS_MAX = 16;
 /** How long clients have to take what they were sent, ms. */
 const CLOSE_LIMIT = 500;
 /** No permissions for group and others. */
 const PRIVATE = 0o177;
 
-export class MonitorListener {
+export class SocketListener {
   readonly endpoint: Endpoint;
-  /** Resolves when the first client has connected. */
-  readonly connected: Promise<void>;
   readonly #server: Server;
   readonly #clients = new Set<Socket>();
 
-  /** @throws RingsideError in-use, permission, not-found, bad-option */
-  static async listen(endpoint: Endpoint, accept: (socket: Socket) => void): Promise<MonitorListener> {
-    if (endpoint.kind === 'unix') await removeStale(endpoint.path);
-    const listener = new MonitorListener(endpoint, accept);
+  /**
+   * @param accept gets each client, paused; who has said all it has to say may still be answered
+   * @throws RingsideError in-use, permission, not-found, bad-option
+   */
+  static async listen(endpoint: Endpoint, accept: (socket: Socket) => void): Promise<SocketListener> {
+    if (endpoint.kind === 'unix' && !endpoint.path.startsWith('\0')) await removeStale(endpoint.path);
+    const listener = new SocketListener(endpoint, accept);
     try {
       await listener.#listen();
     } catch (error) {
@@ -39,17 +40,14 @@ export class MonitorListener {
 
   private constructor(endpoint: Endpoint, accept: (socket: Socket) => void) {
     this.endpoint = endpoint;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.connected = promise;
-    this.#server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
-      if (this.#clients.size >= CLIENTS) {
+    this.#server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+      if (this.#clients.size >= CLIENTS_MAX) {
         socket.destroy();
         return;
       }
       this.#clients.add(socket);
       socket.once('close', () => this.#clients.delete(socket));
       accept(socket);
-      resolve();
     });
   }
 
@@ -78,8 +76,18 @@ export class MonitorListener {
 
   /** The port, where any was asked for; null for sockets in the file system. */
   get port(): number | null {
+    return this.address?.port ?? null;
+  }
+
+  /** Where it is on the network; null for sockets in the file system. */
+  get address(): AddressInfo | null {
     const address = this.#server.address();
-    return typeof address === 'object' && address !== null ? address.port : null;
+    return typeof address === 'object' ? address : null;
+  }
+
+  /** Clients that there are. */
+  get clients(): number {
+    return this.#clients.size;
   }
 
   /** Takes no more clients, gives those that there are a moment, and removes the socket. */

@@ -4,12 +4,12 @@ import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MonitorListener } from '../../core/monitor/listener.ts';
-import type { Endpoint } from '../../core/monitor/listener.ts';
-import { DoubleTarget, monitorFor, TextClient } from './client.ts';
+import { SocketListener } from '../../core/chardev/listener.ts';
+import type { Endpoint } from '../../core/chardev/listener.ts';
+import { DoubleTarget, monitorFor, TextClient } from '../monitor/client.ts';
 
 let folder: string;
-let listeners: MonitorListener[];
+let listeners: SocketListener[];
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'ringside-monitor-'));
   listeners = [];
@@ -19,9 +19,12 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function listen(endpoint: Endpoint, target = new DoubleTarget()): Promise<MonitorListener> {
+async function listen(endpoint: Endpoint, target = new DoubleTarget()): Promise<SocketListener> {
   const monitor = monitorFor(target);
-  const listener = await MonitorListener.listen(endpoint, (socket) => monitor.qmp(socket));
+  const listener = await SocketListener.listen(endpoint, (socket) => {
+    monitor.qmp(socket);
+    socket.resume();
+  });
   listeners.push(listener);
   return listener;
 }
@@ -42,10 +45,9 @@ describe('a socket of the monitor', () => {
 
   it('serves several clients, each with its own negotiation', async () => {
     const endpoint = unix();
-    const listener = await listen(endpoint);
+    await listen(endpoint);
     const clients = [0, 1].map(() => new TextClient(connect(pathOf(endpoint))));
     for (const client of clients) expect(await client.json()).toHaveProperty('QMP');
-    await listener.connected;
     clients[0].send('{"execute": "qmp_capabilities"}');
     expect(await clients[0].json()).toEqual({ return: {} });
     clients[1].send('{"execute": "query-name"}');
