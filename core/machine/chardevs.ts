@@ -34,7 +34,8 @@ interface Entry {
 
 export interface ChardevsOptions {
   readonly memory: WebAssembly.Memory;
-  readonly uart: UartEnd;
+  /** By default there is none. */
+  readonly uart?: UartEnd;
   /** One line for people. */
   onMessage?(message: string): void;
 }
@@ -43,7 +44,7 @@ export class Chardevs {
   /** Those that programs connect. */
   readonly consoles = new Map<string, MachineConsole>();
   readonly #memory: WebAssembly.Memory;
-  readonly #uart: UartEnd;
+  readonly #uart: UartEnd | null;
   readonly #onMessage: (message: string) => void;
   readonly #entries = new Map<string, Entry>();
   readonly #ended = Promise.withResolvers<void>();
@@ -51,7 +52,7 @@ export class Chardevs {
 
   constructor({ memory, uart, onMessage = () => {} }: ChardevsOptions) {
     this.#memory = memory;
-    this.#uart = uart;
+    this.#uart = uart ?? null;
     this.#onMessage = onMessage;
   }
 
@@ -69,17 +70,17 @@ export class Chardevs {
       known.next = link;
       return known.chardev;
     }
-    const isUart = id === this.#uart.id;
-    const index = isUart ? UART_INDEX : this.#freeIndex();
+    const uart = id === this.#uart?.id ? this.#uart : null;
+    const index = uart === null ? this.#freeIndex() : UART_INDEX;
     resetChardevRings(this.#memory.buffer as SharedArrayBuffer, index);
     const chardev = new Chardev({ memory: this.#memory, index });
     const entry: Entry = { chardev, link, next: null, pump: null, monitor: false };
     this.#entries.set(id, entry);
-    if (isUart) chardev.wakeGuest = () => this.#uart.wakeGuest();
+    if (uart !== null) chardev.wakeGuest = () => uart.wakeGuest();
     chardev.onUser = () => this.#userChanged(id, entry);
-    if (isUart) chardev.setUser({ throttles: false });
+    if (uart !== null) chardev.setUser({ throttles: false });
     if (link === null) {
-      this.consoles.set(id, new MachineConsole(chardev, isUart ? () => this.#uart.sendBreak() : undefined));
+      this.consoles.set(id, new MachineConsole(chardev, uart === null ? undefined : () => uart.sendBreak()));
     }
     return chardev;
   }
@@ -97,7 +98,8 @@ export class Chardevs {
     entry.pump?.close();
     entry.pump = null;
     if (chardev.user === null) return;
-    const onBreak = id === this.#uart.id ? () => this.#uart.sendBreak() : undefined;
+    const uart = id === this.#uart?.id ? this.#uart : null;
+    const onBreak = uart === null ? undefined : () => uart.sendBreak();
     const onDrop = (): void =>
       this.#onMessage(`chardev ${id}: output is dropped, because whoever is connected does not read it.`);
     entry.pump = new LinkPump({ chardev, link, throttles: chardev.user.throttles, onBreak, onDrop });
@@ -163,7 +165,7 @@ export class Chardevs {
   /** Sends a break. @throws RingsideError 'not-found', 'unsupported' */
   sendBreak(id: string): void {
     this.#entry(id);
-    if (id !== this.#uart.id) throw new RingsideError('unsupported', `Chardev '${id}' knows no break`);
+    if (id !== this.#uart?.id) throw new RingsideError('unsupported', `Chardev '${id}' knows no break`);
     this.#uart.sendBreak();
   }
 
@@ -173,7 +175,7 @@ export class Chardevs {
       id,
       filename: link?.filename ?? id,
       open: link?.open ?? true,
-      user: monitor ? 'monitor' : id === this.#uart.id ? 'uart' : chardev.user === null ? null : 'device',
+      user: monitor ? 'monitor' : id === this.#uart?.id ? 'uart' : chardev.user === null ? null : 'device',
     }));
   }
 
@@ -200,9 +202,8 @@ export class Chardevs {
   /** After keep(): closes all links. May be called twice. */
   async end(): Promise<void> {
     this.drain();
-    await Promise.all(
-      [...this.#entries.values()].flatMap(({ link, next }) => [link, next]).map((link) => link?.close()),
-    );
+    const links = [...this.#entries.values()].flatMap(({ link, next }) => [link, next]);
+    await Promise.all(links.filter((link) => link !== null).map((link) => link.close()));
   }
 
   /** To be called whenever CTL_ATTENTION moves. */

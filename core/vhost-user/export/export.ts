@@ -116,7 +116,7 @@ export class VhostUserExport {
     });
     if (options.tuning) this.#worker.tune(options.tuning);
     this.#network = new Network({ memory: memory.memory, onEvent: () => {} });
-    this.#chardevs = new Chardevs(memory.memory);
+    this.#chardevs = new Chardevs({ memory: memory.memory });
     const { log } = options;
     this.#model = new ObjectModel({
       types: machineTypes(),
