@@ -103,14 +103,4 @@ export const PROBE_COMMANDS: readonly QmpCommand[] = [
       return found.map(({ option: name, parameters }) => ({ option: name, parameters: [...parameters] }));
     },
   }),
-  query('query-chardev-backends', {
-    help: 'the types of character devices',
-    args: nothing,
-    returns: list(object('ChardevBackendInfo', { name: str })),
-    run: ({ target }) =>
-      target.qom
-        .types()
-        .filter(({ name, abstract }) => name.startsWith('chardev-') && !abstract)
-        .map(({ name }) => ({ name: name.slice('chardev-'.length) })),
-  }),
 ];
