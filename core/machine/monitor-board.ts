@@ -57,7 +57,7 @@ function deviceNode(device: QomObject): DeviceNode {
   const properties = [...device.type.ownProperties.values()].map((spec) => ({
     name: spec.name,
     value: device.value(spec.name) as Json,
-    kind: spec.kind,
+    kind: spec.kind === 'string' && spec.typeName !== undefined ? ('bare' as const) : spec.kind,
   }));
   const buses = device.buses.map(busNode);
   // The device in a PCI function hangs on a bus of its own, which has no other use.

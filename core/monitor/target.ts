@@ -307,11 +307,17 @@ export interface BusNode {
   readonly type: string;
   readonly devices: readonly DeviceNode[];
 }
+/** `bare`: text that stands without quotes, as QEMU has PCI addresses. */
+export interface DeviceProperty {
+  readonly name: string;
+  readonly value: Json;
+  readonly kind: PropertySpec['kind'] | 'bare';
+}
 export interface DeviceNode {
   readonly driver: string;
   readonly id: string;
   readonly gpio: readonly string[];
-  readonly properties: readonly { readonly name: string; readonly value: Json; readonly kind: PropertySpec['kind'] }[];
+  readonly properties: readonly DeviceProperty[];
   /** Lines of the bus that it sits on, e.g. "class Host bridge, addr 00:00.0, ...". */
   readonly busLines: readonly string[];
   readonly mmio: readonly { readonly address: bigint; readonly size: bigint }[];

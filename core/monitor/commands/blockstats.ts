@@ -1,5 +1,5 @@
 /** What disks have done: query-blockstats (qapi/block-core.json). */
-import { bool, i64, list, object, optional, str } from '../schema.ts';
+import { bool, i64, list, number, object, optional, str } from '../schema.ts';
 import type { BlockInfo } from '../target.ts';
 import type { BlkOperation, BlkStatistics } from '../../virtio/blk/statistics.ts';
 import type { Infer } from '../schema.ts';
@@ -31,7 +31,22 @@ const stats = object('BlockDeviceStats', {
   invalid_unmap_operations: i64,
   account_invalid: bool,
   account_failed: bool,
-  timed_stats: list(object('BlockDeviceTimedStats', { interval_length: i64 })),
+  timed_stats: list(
+    object('BlockDeviceTimedStats', {
+      interval_length: i64,
+      min_rd_latency_ns: i64,
+      max_rd_latency_ns: i64,
+      avg_rd_latency_ns: i64,
+      min_wr_latency_ns: i64,
+      max_wr_latency_ns: i64,
+      avg_wr_latency_ns: i64,
+      min_flush_latency_ns: i64,
+      max_flush_latency_ns: i64,
+      avg_flush_latency_ns: i64,
+      avg_rd_queue_depth: number,
+      avg_wr_queue_depth: number,
+    }),
+  ),
 });
 /** Of the file below an image: QEMU counts for it only how far it was written. */
 const parent = object('BlockStatsParent', { 'node-name': str, stats });

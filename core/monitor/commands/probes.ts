@@ -3,7 +3,7 @@
  * jobs, no migration, no TPM, no VNC. libvirt does not go on without some of them.
  */
 import { MonitorError } from '../errors.ts';
-import { any, bool, i64, list, nothing, object, oneOf, openObject, optional, str } from '../schema.ts';
+import { any, bool, i64, list, nothing, object, oneOf, optional, str } from '../schema.ts';
 import type { ObjectType } from '../schema.ts';
 import type { Json } from '../qmp/json.ts';
 import { query } from './command.ts';
@@ -30,6 +30,7 @@ function unsupported(name: string, help: string, message: string): QmpCommand {
 }
 
 const statsTarget = oneOf('StatsTarget', ['vm', 'vcpu']);
+const statsProvider = oneOf('StatsProvider', ['kvm']);
 
 export const PROBE_COMMANDS: readonly QmpCommand[] = [
   none('query-fdsets', 'sets of file descriptors'),
@@ -45,18 +46,41 @@ export const PROBE_COMMANDS: readonly QmpCommand[] = [
   none(
     'query-stats-schemas',
     'statistics of query-stats',
-    object('query-stats-schemas-arg', { provider: optional(str) }),
+    object('query-stats-schemas-arg', { provider: optional(statsProvider) }),
   ),
-  none('query-stats', 'statistics', openObject('StatsFilter', { target: statsTarget })),
-  always('query-migrate', 'migration: there is none', object('MigrationInfo', { status: optional(str) }), {}),
+  none(
+    'query-stats',
+    'statistics',
+    object('StatsFilter', {
+      target: statsTarget,
+      providers: optional(list(object('StatsRequest', { provider: statsProvider, names: optional(list(str)) }))),
+      vcpus: optional(list(str)),
+    }),
+  ),
+  always(
+    'query-migrate',
+    'migration: there is none',
+    object('MigrationInfo', { status: optional(oneOf('MigrationStatus', ['none'])) }),
+    {},
+  ),
   always('query-vnc', 'VNC: there is none', object('VncInfo', { enabled: bool }), { enabled: false }),
-  always('query-display-options', 'the display: there is none', object('DisplayOptions', { type: str }), {
-    type: 'none',
-  }),
-  always('query-replay', 'record and replay: there is none', object('ReplayInfo', { mode: str, icount: i64 }), {
-    mode: 'none',
-    icount: 0,
-  }),
+  always(
+    'query-display-options',
+    'the display: there is none',
+    object('DisplayOptions', { type: oneOf('DisplayType', ['none']) }),
+    {
+      type: 'none',
+    },
+  ),
+  always(
+    'query-replay',
+    'record and replay: there is none',
+    object('ReplayInfo', { mode: oneOf('ReplayMode', ['none', 'record', 'play']), icount: i64 }),
+    {
+      mode: 'none',
+      icount: 0,
+    },
+  ),
   always(
     'query-current-machine',
     'whether the guest can be woken up: it does not sleep',

@@ -1,7 +1,7 @@
 /** The object tree and the types (qapi/qom.json). */
 import { matchesPattern } from '../../trace/trace.ts';
 import { deviceNotFound, MonitorError } from '../errors.ts';
-import { any, bool, i64, list, nothing, object, openObject, optional, str } from '../schema.ts';
+import { any, bool, i64, list, nothing, object, oneOf, openObject, optional, str } from '../schema.ts';
 import type { Json } from '../qmp/json.ts';
 import type { MonitorTarget, QomObject, QomType } from '../target.ts';
 import { action, query } from './command.ts';
@@ -44,6 +44,8 @@ export function propertiesOf(args: { [key: string]: Json | undefined }, ...witho
   }
   return properties;
 }
+
+const traceState = oneOf('TraceEventState', ['unavailable', 'disabled', 'enabled']);
 
 const propertyInfo = object('ObjectPropertyInfo', {
   name: str,
@@ -136,20 +138,25 @@ export const QOM_COMMANDS = [
   }),
   query('trace-event-get-state', {
     help: 'which trace events are on; * and ? stand for characters',
-    args: object('trace-event-get-state-arg', { name: str }),
-    returns: list(object('TraceEventInfo', { name: str, state: str, vcpu: bool })),
-    run: ({ target }, { name }) =>
-      matchingEvents(target, name).map((event) => ({
+    args: object('trace-event-get-state-arg', { name: str, vcpu: optional(i64) }),
+    returns: list(object('TraceEventInfo', { name: str, state: traceState, vcpu: bool })),
+    run: ({ target }, { name, vcpu }) =>
+      matchingEvents(target, name, vcpu).map((event) => ({
         name: event.name,
-        state: event.enabled ? 'enabled' : 'disabled',
+        state: event.enabled ? ('enabled' as const) : ('disabled' as const),
         vcpu: false,
       })),
   }),
   action('trace-event-set-state', {
     help: 'turns trace events on or off',
-    args: object('trace-event-set-state-arg', { name: str, enable: bool, 'ignore-unavailable': optional(bool) }),
-    run({ target }, { name, enable }) {
-      setTrace(target, name, enable);
+    args: object('trace-event-set-state-arg', {
+      name: str,
+      enable: bool,
+      'ignore-unavailable': optional(bool),
+      vcpu: optional(i64),
+    }),
+    run({ target }, { name, enable, vcpu }) {
+      setTrace(target, name, enable, vcpu);
     },
   }),
   query('query-balloon', {
@@ -174,13 +181,22 @@ export function balloonOf(target: MonitorTarget): NonNullable<MonitorTarget['bal
   return target.balloon;
 }
 
-export function matchingEvents(target: MonitorTarget, pattern: string): MonitorTarget['trace']['events'] {
+/** @param vcpu of which one event is meant; there are no events of single ones */
+export function matchingEvents(
+  target: MonitorTarget,
+  pattern: string,
+  vcpu?: number | bigint,
+): MonitorTarget['trace']['events'] {
   const isPattern = /[*?]/.test(pattern);
   const found = target.trace.events.filter(({ name }) => matchesPattern(pattern, name));
   if (found.length === 0 && !isPattern) throw new MonitorError(`unknown event "${pattern}"`);
+  if (vcpu !== undefined) {
+    if (!isPattern) throw new MonitorError(`event "${pattern}" is not vCPU-specific`);
+    return [];
+  }
   return found;
 }
 
-export function setTrace(target: MonitorTarget, pattern: string, enable: boolean): void {
-  for (const { name } of matchingEvents(target, pattern)) target.trace.set(name, enable);
+export function setTrace(target: MonitorTarget, pattern: string, enable: boolean, vcpu?: number | bigint): void {
+  for (const { name } of matchingEvents(target, pattern, vcpu)) target.trace.set(name, enable);
 }

@@ -166,9 +166,14 @@ export const DEVICE_COMMANDS: readonly HmpCommand[] = [
     args: [takes('name', 'string'), takes('option', 'bool'), takes('vcpu', 'int', true)],
     params: 'name on|off [vcpu]',
     help: 'changes status of a specific trace event (vcpu: vCPU to set, default is all)',
-    run({ target }, { name, option, vcpu }) {
-      if (vcpu !== undefined) throw new MonitorError(`event "${name as string}" is not vCPU-specific`);
-      setTrace(target, name as string, option as boolean);
+    run({ target, print }, { name, option, vcpu }) {
+      try {
+        setTrace(target, name as string, option as boolean, vcpu as bigint | undefined);
+      } catch (error) {
+        if (!(error instanceof MonitorError)) throw error;
+        // QEMU has no "Error: " before these.
+        print(`${error.message}\n`);
+      }
     },
     complete: (target, _word, before) =>
       before.length === 0 ? target.trace.events.map(({ name }) => name) : ['on', 'off'],
@@ -190,8 +195,11 @@ export const DEVICE_INFO: readonly HmpCommand[] = [
     args: [takes('name', 'string', true), takes('vcpu', 'int', true)],
     params: '[name] [vcpu]',
     help: 'show available trace-events & their state (name: event name pattern; vcpu: vCPU to query, default is any)',
-    async run({ qmp, print }, { name }) {
-      const events = (await qmp('trace-event-get-state', { name: (name as string | undefined) ?? '*' })) as {
+    async run({ qmp, print }, { name, vcpu }) {
+      const events = (await qmp('trace-event-get-state', {
+        name: (name as string | undefined) ?? '*',
+        ...(vcpu === undefined ? {} : { vcpu: vcpu as bigint }),
+      })) as {
         name: string;
         state: string;
       }[];

@@ -91,7 +91,7 @@ function qtreeDevice(device: DeviceNode, depth: number): string {
 
 function propertyText(value: DeviceNode['properties'][number]['value'], kind: string): string {
   if (value === null) return '""';
-  if (typeof value === 'string') return `"${value}"`;
+  if (typeof value === 'string') return kind === 'bare' ? value : `"${value}"`;
   if (typeof value === 'boolean') return String(value);
   if (typeof value === 'number' || typeof value === 'bigint') {
     return kind === 'size'
