@@ -7,8 +7,10 @@ import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { GuestMemory } from '../../core/memory/guest-memory.ts';
 import { TRANSPORTS, fuzzDevice } from '../fuzz/devices.ts';
 import { Guards } from '../fuzz/guards.ts';
+import { fuzzHotplug } from '../fuzz/hotplug.ts';
 import { fuzzQueues } from '../fuzz/queues.ts';
 import { makeGuest } from '../harness/guest.ts';
+import { PciBench } from '../harness/pci-bench.ts';
 import { VirtioBench } from '../harness/virtio-bench.ts';
 import { hostSpec, whyNoAddon } from '../native/addon.ts';
 import { EXERCISES } from './exercises/index.ts';
@@ -19,6 +21,8 @@ const SEED = Number(process.env['RINGSIDE_FUZZ_SEED'] ?? 20_261_121);
 const QUEUE_OPERATIONS = 4_800_000;
 /** Of each type on each transport. */
 const DEVICE_OPERATIONS = 25_000;
+/** Of root ports: a card that comes or goes takes a turn of a real I/O worker. */
+const SLOT_OPERATIONS = 20_000;
 const TIMEOUT = 300_000 + SECONDS * 2000;
 
 /** Once, or with seed after seed while there is time. */
@@ -51,6 +55,23 @@ describe('queues', () => {
       expect(taken).toBeGreaterThan(operations / 200);
       expect(faults.size, [...faults.keys()].join()).toBeGreaterThanOrEqual(least);
       expect(guards.count).toBe(2);
+      expect(guards.intact).toBe(true);
+    }),
+  );
+});
+
+describe('slots', () => {
+  const bench = new PciBench({ mib: 2, regionMib: 4, ...(whyNoAddon ? {} : { host: hostSpec }) });
+  const guards = new Guards(bench.memory);
+  afterAll(() => bench.close());
+
+  it('of root ports, while cards come, work and go', { timeout: TIMEOUT }, () =>
+    again(async (seed) => {
+      const { added, deleted, requests, answered } = await fuzzHotplug(bench, seed, SLOT_OPERATIONS);
+      // Else it says little.
+      expect(added).toBeGreaterThan(SLOT_OPERATIONS / 200);
+      expect(deleted).toBeGreaterThan(SLOT_OPERATIONS / 400);
+      expect([requests > 0, answered > 0]).toEqual([true, true]);
       expect(guards.intact).toBe(true);
     }),
   );
