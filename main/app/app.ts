@@ -104,7 +104,10 @@ export async function createApp(options: AppOptions): Promise<App> {
         monitors.forget(id);
         dispatcher.broadcast('vm.removed', { id });
       },
-      booted: (id, machine) => hardware.follow(id, machine),
+      booted: (id, machine) => {
+        hardware.follow(id, machine);
+        monitors.on(id);
+      },
       log: (level, vm, text) => log.add(level, vm, text),
     },
   });

@@ -1,4 +1,4 @@
-/** The monitor of a VM that is on: HMP as a terminal, QMP as a log of what is said. One for each machine, made when asked for. */
+/** The monitor of a VM that is on: HMP as a terminal, QMP as a log of what is said. One for each machine. */
 import { Monitor } from '../../core/monitor/monitor.ts';
 import type { MonitorTarget } from '../../core/monitor/target.ts';
 import { parseJson, stringifyJson } from '../../core/monitor/qmp/json.ts';
@@ -59,6 +59,11 @@ export class MonitorService {
       throw new RingsideError('bad-option', `this is not JSON: ${(error as Error).message}`);
     }
     return stringifyJson(await monitor.execute(request));
+  }
+
+  /** There is a machine: its log begins. @throws bad-state when there is none */
+  on(id: string): void {
+    this.#monitor(id);
   }
 
   /** The machine has gone. */

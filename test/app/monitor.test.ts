@@ -53,6 +53,16 @@ test('requests of QMP are answered, and all that is said is in the log, once', a
   expect(await log(all.at(-1)!.number)).toEqual([]);
 });
 
+test('the log begins with the machine, not with whoever looks at it first', async () => {
+  await client.call('vm.pause', { id: vm.id });
+  await client.call('vm.resume', { id: vm.id });
+  const { entries } = await client.call('monitor.log', { id: vm.id, after: 0 });
+  const events = entries
+    .filter(({ kind }) => kind === 'event')
+    .map(({ text }) => JSON.parse(text) as { event: string });
+  expect(events.map(({ event }) => event)).toEqual(['RESUME', 'RESUME']);
+});
+
 test('what is no request is refused, and a VM that is off has no monitor', async () => {
   await expect(client.call('monitor.execute', { id: vm.id, request: '{' })).rejects.toMatchObject({
     kind: 'bad-option',

@@ -99,6 +99,8 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
   readonly trouble = new Map<string, 'no driver' | 'needs reset'>();
   /** What the next call of this operation does instead of succeeding. */
   failure: { operation: 'start' | 'powerOff'; error: Error } | null = null;
+  /** What its monitor sees. */
+  readonly #target = new DoubleTarget();
   readonly #queues = new Map<string, QueueSnapshot>();
   #line = '';
   #began = 0;
@@ -150,7 +152,7 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
 
   /** Its monitor sees another machine, that of the monitor's own tests. */
   monitor(): MonitorTarget {
-    return new DoubleTarget();
+    return this.#target;
   }
 
   async dispose(): Promise<void> {
@@ -341,6 +343,7 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
   #become(state: MachineState): void {
     this.state = state;
     this.emit('state', state);
+    if (state === 'running') this.#target.emit('RESUME', {});
   }
 
   #fail(operation: 'start' | 'powerOff'): void {
