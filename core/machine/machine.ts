@@ -2,11 +2,8 @@
  * A virtual machine: the `virt` board put together, and its run state. This is the control thread's object; it never
  * blocks. Guest code runs in hart workers, queues are served by I/O workers, all on one shared memory (core/worker/layout.ts).
  */
-import { createHash, randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
-import { setImmediate } from 'node:timers/promises';
-import { machineConfig } from '../api/machine.ts';
 import type { MachineConfig, MachineConfigInput, MachineExit, MachineSnapshot, MachineState } from '../api/machine.ts';
 import type { LiveParts } from '../api/live.ts';
 import type { MachineView, ObjectView, RegistersView } from '../api/machine-view.ts';
@@ -33,6 +30,9 @@ import { Trace } from '../trace/trace.ts';
 import type { TraceName } from '../trace/trace.ts';
 import * as L from '../worker/layout.ts';
 import { AccessTrace, traceRunState, traceShutdown, tracedQueues } from './access-trace.ts';
+import { Attention } from './attention.ts';
+import { BoardRegisters } from './board-registers.ts';
+import { bootName, deviceTree, parseConfig } from './boot-config.ts';
 import { Chardevs } from './chardevs.ts';
 import type { MachineConsole } from './console.ts';
 import { ControlPage } from './control-page.ts';
@@ -40,15 +40,12 @@ import type { DeviceName } from './device-removal.ts';
 import type { AddBackendOptions, BackendKind, DeviceInput, PropertyInputs } from './object-model.ts';
 import { HartGroup } from './hart-group.ts';
 import type { JitOptions } from './hart-group.ts';
-import { hartRegisters } from './hart-registers.ts';
-import { hartSnapshots } from './hart-snapshot.ts';
 import { liveParts } from './live-parts.ts';
-import { viewMachine, viewObject, viewRegisters } from './machine-view.ts';
-import { machineAddressSpaces } from './monitor-memory.ts';
 import { MachineMonitorTarget } from './monitor-target.ts';
 import { Peripherals } from './peripherals.ts';
-import { RAM_PHYS, RTC_IRQ, RTC_PHYS, RTC_SIZE, TEST_PHYS, TEST_SIZE, VIRTIO_SLOTS } from './virt-map.ts';
-import { buildVirtFdt } from './virt-fdt.ts';
+import { RunTime } from './run-time.ts';
+import { MachineShown } from './shown.ts';
+import { RAM_PHYS, RTC_IRQ, VIRTIO_SLOTS } from './virt-map.ts';
 
 export interface MachineOptions {
   /** The host: by default without the native addon. */
@@ -82,16 +79,10 @@ const NO_ADDON: HostSpec = { addon: { reason: 'the native addon was not asked fo
 
 /** The UART's character device where the configuration names none. */
 const SERIAL_ID = 'serial0';
-/** As QEMU's. */
-const RNG_SEED_BYTES = 32;
 /** CTL_IRQCHIP by what the configuration says. */
 const IRQCHIPS = { none: L.IRQCHIP_PLIC, aplic: L.IRQCHIP_APLIC, 'aplic-imsic': L.IRQCHIP_IMSIC } as const;
-/** How much of a segment tells it from others. */
-const NAMING_BYTES = 64 * 1024;
 /** Messages kept for the first listener. */
 const EARLY_MESSAGES = 100;
-/** How long harts that call without a pause are served before the event loop has its turn, ms. */
-const SERVICE_TURN = 2;
 
 export class Machine extends EventEmitter<MachineEvents> {
   readonly config: MachineConfig;
@@ -113,13 +104,12 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   #state: MachineState = 'created';
   #exit: MachineExit | null = null;
-  /** Time the guest has run before the current run, ms; and when that began. */
-  #ran = 0;
-  #runningSince: number | null = null;
+  readonly #runTime = new RunTime();
+  readonly #attention: Attention;
+  readonly #shown: MachineShown;
   /** Operations on the run state, one after the other. */
   #queue: Promise<unknown> = Promise.resolve();
   #disposed: Promise<void> | null = null;
-  #serviceStopped = false;
   readonly inspector: MachineInspector;
   /** Lines about what devices and the machine do; off. */
   readonly trace = new Trace();
@@ -168,6 +158,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#plan = plan;
     const wasm = memory.guest.memory;
     this.#control = new ControlPage(wasm);
+    this.#attention = new Attention(this.#control);
     const serial = config.serial ?? SERIAL_ID;
     const uart = { id: serial, wakeGuest: () => engine.uartPoll(), sendBreak: () => engine.uartBreak() };
     this.#chardevs = new Chardevs({ memory: wasm, uart, onMessage: (text) => this.#say(text) });
@@ -182,6 +173,16 @@ export class Machine extends EventEmitter<MachineEvents> {
       setIrq: (level) => engine.irqSetLevel(RTC_IRQ, level ? 1 : 0),
       onSet: (offset) => this.emit('rtc-change', offset),
     });
+    this.#shown = new MachineShown({
+      config,
+      control: this.#control,
+      state: () => this.#state,
+      uptime: () => this.#runTime.elapsed,
+      tree: () => this.qom,
+      virtio: () => (this.#disposed === null ? this.#peripherals.snapshot() : []),
+      jit: () => this.statistics(),
+      halted: (look) => this.#halted(look),
+    });
     this.#test = new SifiveTest({ onExit: (exit, code) => this.#guestExit(exit, code) });
   }
 
@@ -193,7 +194,7 @@ export class Machine extends EventEmitter<MachineEvents> {
     control.store(L.CONTROL_BASE + L.CTL_IRQCHIP, IRQCHIPS[this.config.aia]);
     control.store(L.CONTROL_BASE + L.CTL_VIRTIO_SLOTS, VIRTIO_SLOTS);
     this.#powerOn();
-    void this.#watch();
+    void this.#attention.serve(() => this.#service());
     this.#peripherals = await Peripherals.create({
       config: this.config,
       guest: this.#memory.guest,
@@ -213,6 +214,13 @@ export class Machine extends EventEmitter<MachineEvents> {
         this.#enqueue(operation).catch((error: unknown) => this.#disposed ?? this.#say(errorLine(error)));
       },
     });
+    const registers = new BoardRegisters({
+      peripherals: this.#peripherals,
+      test: this.#test,
+      rtc: this.#rtc,
+      trace: this.trace,
+      access: this.#access,
+    });
     this.#harts = await HartGroup.create({
       control,
       engine: this.#engine,
@@ -223,7 +231,7 @@ export class Machine extends EventEmitter<MachineEvents> {
       jitCache: this.config.jitCache === null ? null : { folder: this.config.jitCache, guest: bootName(this.#plan) },
       ...(jit === undefined ? {} : { jit }),
       onMessage: (text) => this.#say(text),
-      devices: { read: (a, s) => this.#read(a, s), write: (a, s, v) => this.#write(a, s, v) },
+      devices: registers,
       onCrash: (error) => this.#crash(error),
     });
     for (const warning of this.#memory.warnings) this.#say(warning);
@@ -314,7 +322,7 @@ export class Machine extends EventEmitter<MachineEvents> {
         this.#checkAlive();
         this.#powerOn();
         this.#control.setClockBase(monotonicNow());
-        this.#ran = 0;
+        this.#runTime.reset();
         this.emit('reset', by);
         if (wasRunning) await this.#go();
       } catch (error) {
@@ -342,8 +350,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   async #go(): Promise<void> {
     await this.#peripherals.resume();
     this.#checkAlive();
-    this.#runningSince = monotonicNow();
-    this.#control.setClockBase(this.#runningSince - this.#ran);
+    this.#control.setClockBase(this.#runTime.begin());
     this.#setState('running');
     this.#harts.run();
   }
@@ -351,8 +358,7 @@ export class Machine extends EventEmitter<MachineEvents> {
   async #halt(): Promise<void> {
     await this.#harts.park();
     this.#checkAlive();
-    if (this.#runningSince !== null) this.#ran += monotonicNow() - this.#runningSince;
-    this.#runningSince = null;
+    this.#runTime.end();
     await this.#peripherals.pause();
     this.#checkAlive();
   }
@@ -444,44 +450,19 @@ export class Machine extends EventEmitter<MachineEvents> {
     // An operation under way may wait for harts: ending them lets it finish.
     const harts = this.#harts as HartGroup | undefined;
     const peripherals = this.#peripherals as Peripherals | undefined;
-    if (this.#runningSince !== null) this.#ran += monotonicNow() - this.#runningSince;
-    this.#runningSince = null;
+    this.#runTime.end();
     await harts?.end();
     this.inspector.close();
     this.#chardevs.keep();
     await peripherals?.close();
     this.#rtc.dispose();
-    this.#serviceStopped = true;
-    this.#control.bump(L.CONTROL_BASE + L.CTL_ATTENTION);
+    this.#attention.stop();
     // What the guest wrote last is still in the rings.
     this.#chardevs.drain();
     this.#memory.close();
   }
 
   // ---- what other threads want ---------------------------------------------------------------------------------
-
-  /** Serves mailboxes, rings and exits whenever CTL_ATTENTION moves. */
-  async #watch(): Promise<void> {
-    const { words } = this.#control;
-    const index = (L.CONTROL_BASE + L.CTL_ATTENTION) >> 2;
-    // Keeps the event loop alive: a waiting promise does not.
-    const alive = setInterval(() => {}, 2 ** 30);
-    let turn = monotonicNow();
-    while (!this.#serviceStopped) {
-      const seen = Atomics.load(words, index);
-      this.#service();
-      const wait = Atomics.waitAsync(words, index, seen);
-      if (wait.async) {
-        await wait.value;
-        turn = monotonicNow();
-      } else if (monotonicNow() - turn > SERVICE_TURN) {
-        // Harts that call again and again must not keep everything else waiting.
-        await setImmediate();
-        turn = monotonicNow();
-      }
-    }
-    clearInterval(alive);
-  }
 
   #service(): void {
     this.#chardevs.drain();
@@ -491,30 +472,6 @@ export class Machine extends EventEmitter<MachineEvents> {
       this.#control.store(L.CONTROL_BASE + L.CTL_EXIT, L.EXIT_NONE);
       this.#guestExit(exit, this.#control.load(L.CONTROL_BASE + L.CTL_EXIT_CODE));
     }
-  }
-
-  #read(address: number, size: number): number | bigint | Promise<number | bigint> {
-    const value = this.#readDevice(address, size);
-    if (!this.trace.active) return value;
-    if (!(value instanceof Promise)) this.#access.read(address, value);
-    else void value.then((late) => this.#access.read(address, late)).catch(() => {});
-    return value;
-  }
-
-  #readDevice(address: number, size: number): number | bigint | Promise<number | bigint> {
-    if (this.#peripherals.accepts(address, size)) return this.#peripherals.read(address, size);
-    if (address >= TEST_PHYS && address < TEST_PHYS + TEST_SIZE) return this.#test.read(address - TEST_PHYS, size);
-    if (address >= RTC_PHYS && address < RTC_PHYS + RTC_SIZE) return this.#rtc.read(address - RTC_PHYS, size);
-    throw new RangeError('nothing is there');
-  }
-
-  #write(address: number, size: number, value: bigint): void | Promise<void> {
-    if (this.trace.active) this.#access.write(address, value);
-    if (this.#peripherals.accepts(address, size)) return this.#peripherals.write(address, size, value);
-    const low = Number(value & 0xffffffffn);
-    if (address >= TEST_PHYS && address < TEST_PHYS + TEST_SIZE) this.#test.write(address - TEST_PHYS, size, low);
-    else if (address >= RTC_PHYS && address < RTC_PHYS + RTC_SIZE) this.#rtc.write(address - RTC_PHYS, size, low);
-    else throw new RangeError('nothing is there');
   }
 
   // ---- its objects ----------------------------------------------------------------------------------------------
@@ -630,25 +587,12 @@ export class Machine extends EventEmitter<MachineEvents> {
   }
 
   snapshot(): MachineSnapshot {
-    const running = this.#runningSince === null ? 0 : monotonicNow() - this.#runningSince;
-    return {
-      state: this.#state,
-      uptime: this.#ran + running,
-      harts: hartSnapshots(this.#control, this.config.harts),
-      virtio: this.#disposed === null ? this.#peripherals.snapshot() : [],
-    };
+    return this.#shown.snapshot();
   }
 
   /** What it is made of and what its parts do. */
   view(): MachineView {
-    return viewMachine({
-      snapshot: this.snapshot(),
-      tree: this.qom,
-      addressSpaces: machineAddressSpaces(this.config, this.qom),
-      control: this.#control,
-      aia: this.config.aia,
-      jit: this.statistics(),
-    });
+    return this.#shown.view();
   }
 
   /** What of it can come, go and change while it is there. */
@@ -658,40 +602,11 @@ export class Machine extends EventEmitter<MachineEvents> {
 
   /** An object by its path. @throws RingsideError 'not-found' */
   viewObject(path: string): ObjectView {
-    return viewObject(this.qom, path);
+    return this.#shown.object(path);
   }
 
   /** A hart's registers, for which all harts stand still for a moment. @throws RingsideError 'not-found' */
   viewRegisters(hart: number): Promise<RegistersView> {
-    if (hart >= this.config.harts) throw new RingsideError('not-found', `there is no hart ${hart}`);
-    return this.#halted(() => viewRegisters(hartRegisters(this.#control, hart)));
+    return this.#shown.registers(hart);
   }
-}
-
-/** Tells what boots from what else might: by how firmware and kernel begin. What is alike here may differ all the same. */
-function bootName({ segments, fdtAddress, initrd }: BootPlan): string {
-  const hash = createHash('sha256');
-  for (const { address, bytes } of segments) {
-    if (address === fdtAddress || address === initrd?.start) continue;
-    hash.update(`${address} ${bytes.length} `).update(bytes.subarray(0, NAMING_BYTES));
-  }
-  return hash.digest('hex').slice(0, 32);
-}
-
-/** With a new random seed for the guest. Its size depends on the configuration alone. */
-function deviceTree({ harts, memory, append, aia, bios }: MachineConfig, initrd: BootPlan['initrd']): Uint8Array {
-  const hideMachineLevel = bios === 'default';
-  return buildVirtFdt({ harts, memory, append, aia, hideMachineLevel, initrd, rngSeed: randomBytes(RNG_SEED_BYTES) });
-}
-
-function parseConfig(input: MachineConfigInput): MachineConfig {
-  const result = machineConfig.safeParse(input);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const where = issue.path.length === 0 ? 'the configuration' : issue.path.join('.');
-  const what =
-    issue.code === 'unrecognized_keys'
-      ? `there is no option ${issue.keys.map((key) => `"${key}"`).join(' and no ')}. Leave it out`
-      : issue.message;
-  throw new RingsideError('bad-option', `${where}: ${what}.`);
 }
