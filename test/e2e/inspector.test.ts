@@ -4,9 +4,14 @@ import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { TestApp, settings } from '../app/doubles/app.ts';
 import { sampleCapture } from '../harness/sample-capture.ts';
+import { batch } from '../renderer/batches.ts';
 import { noBrowser, Workstation } from './browser.ts';
 
 const REQUESTS = 3000;
+const BATCHES_PER_SECOND = 30;
+/** An hour of 500 requests a second, in fewer and larger batches than it would have. */
+const HOUR_BATCHES = 3000;
+const HOUR_REQUESTS = 600;
 
 describe('the inspector in a browser', { timeout: 120_000 }, () => {
   let app: TestApp;
@@ -127,6 +132,69 @@ describe('the inspector in a browser', { timeout: 120_000 }, () => {
     await page.getByTestId('active-bar').waitFor({ state: 'hidden' });
     await go(`/vm/${vm}/devices/virtio/drive0/control/0`);
     await page.locator('[data-testid=control-active][data-active=false]').waitFor();
+  });
+
+  const canvas = () => workstation.page.getByTestId('timeline-canvas');
+  const batches = async () => Number(await canvas().getAttribute('data-batches'));
+
+  test('50,000 requests a second are drawn without holding the page up', async () => {
+    await go(`/vm/${vm}/devices/virtio/drive0/timeline/0`);
+    const { inspector } = app.machines.last;
+    await expect.poll(() => inspector.watchers('drive0', 0), { timeout: 30_000 }).toBe(1);
+    const requests = Math.round(50_000 / BATCHES_PER_SECOND);
+    const every = 1e9 / 50_000;
+    let seq = 0;
+    // A person moves the pointer and turns the wheel meanwhile.
+    const box = (await canvas().boundingBox())!;
+    const timer = setInterval(() => {
+      inspector.show('drive0', 0, batch(seq, seq * requests * every, requests, { every, took: 8 * every, types: 2 }));
+      seq++;
+    }, 1000 / BATCHES_PER_SECOND);
+    try {
+      for (let step = 0; (await batches()) < 5 * BATCHES_PER_SECOND; step++) {
+        await workstation.page.mouse.move(box.x + 200 + (step % 400), box.y + 120);
+        if (step % 20 === 10) await workstation.page.mouse.wheel(0, step % 40 === 10 ? 120 : -120);
+      }
+    } finally {
+      clearInterval(timer);
+    }
+    // A picture's time is in data-draw-ms; what it may cost at most is counted in test/renderer/timeline-work.test.ts.
+    expect(Number(await canvas().getAttribute('data-requests'))).toBeGreaterThan(10_000);
+    await workstation.pictures('timeline-50k');
+  });
+
+  test('memory stays flat over an hour of watching', async () => {
+    const { page } = workstation;
+    await go(`/vm/${vm}/devices/virtio/rng0/timeline/0`);
+    const { inspector } = app.machines.last;
+    await expect.poll(() => inspector.watchers('rng0', 0), { timeout: 30_000 }).toBe(1);
+    const client = await page.context().newCDPSession(page);
+    const used = async (): Promise<number> => {
+      await client.send('HeapProfiler.collectGarbage');
+      const heap = (await client.send('Runtime.getHeapUsage')) as { usedSize: number; backingStorageSize?: number };
+      return heap.usedSize + (heap.backingStorageSize ?? 0);
+    };
+    const every = 1e9 / BATCHES_PER_SECOND / HOUR_REQUESTS;
+    let seq = 0;
+    // Batches that come faster than the page takes them are left out: those that it takes count.
+    const watch = async (count: number) => {
+      const until = (await batches()) + count;
+      while ((await batches()) < until) {
+        for (let i = 0; i < 200; i++, seq++) {
+          inspector.show(
+            'rng0',
+            0,
+            batch(seq, (seq * 1e9) / BATCHES_PER_SECOND, HOUR_REQUESTS, { every, took: every }),
+          );
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      }
+    };
+    await watch(200);
+    const before = await used();
+    await watch(HOUR_BATCHES);
+    const after = await used();
+    expect(after - before).toBeLessThan(8 * 2 ** 20);
   });
 
   test('the page has nothing to complain about', () => {
