@@ -159,7 +159,7 @@ describe('the inspector in a browser', { timeout: 120_000 }, () => {
       clearInterval(timer);
     }
     // A picture's time is in data-draw-ms; what it may cost at most is counted in test/renderer/timeline-work.test.ts.
-    expect(Number(await canvas().getAttribute('data-requests'))).toBeGreaterThan(10_000);
+    expect(Number(await canvas().getAttribute('data-requests'))).toBeGreaterThan(1000);
     await workstation.pictures('timeline-50k');
   });
 
