@@ -169,14 +169,20 @@ export class HartGroup {
     this.#workers.push(worker);
     return new Promise((resolve, reject) => {
       worker.once('message', () => resolve());
-      worker.on('error', (cause) => {
-        const error = new RingsideError('internal', `${name} has crashed: ${errorLine(cause)}. Restart the VM.`, {
-          cause,
-        });
+      let told = false;
+      const fail = (error: RingsideError) => {
         reject(error);
-        if (this.#ended === null) this.#o.onCrash(error);
+        if (told || this.#ended !== null) return;
+        told = true;
+        this.#o.onCrash(error);
+      };
+      worker.on('error', (cause) => {
+        const text = `${name} has crashed: ${errorLine(cause)}. Restart the VM.`;
+        fail(new RingsideError('internal', text, { cause }));
       });
-      worker.on('exit', () => reject(new RingsideError('internal', `${name} ended before it was asked to.`)));
+      worker.on('exit', () => {
+        fail(new RingsideError('internal', `${name} ended before it was asked to. Restart the VM.`));
+      });
     });
   }
 
