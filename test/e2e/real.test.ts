@@ -1,11 +1,12 @@
 /** The main story on the real thing: Debian of the catalogue, on our machine, in a browser. */
-import { mkdtemp, open, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { App } from '../../main/app/app.ts';
 import { createProductionApp } from '../../main/app/production.ts';
 import { fetchGuest } from '../../main/guests/index.ts';
+import { ringsideVersion } from '../../main/version.ts';
 import { noBrowser, Workstation } from './browser.ts';
 import { tellLiveStory } from './live-story.ts';
 import { beginStory, DEBIAN, endStory } from './story.ts';
@@ -36,7 +37,7 @@ describe('Debian in the workstation', { timeout: 2 * DEBIAN.bootTime }, () => {
     }
     home = await mkdtemp(path.join(tmpdir(), 'ringside-real-'));
     disk = await emptyImage('disk.raw');
-    app = await createProductionApp({ version: '0.0.0', home });
+    app = await createProductionApp({ version: ringsideVersion(), home });
     workstation = await Workstation.open(app);
   }, FETCH_MS);
 
@@ -52,6 +53,81 @@ describe('Debian in the workstation', { timeout: 2 * DEBIAN.bootTime }, () => {
 
   test('create, attach, boot, type, watch', async () => {
     await beginStory(workstation!, story());
+    expect(workstation!.complaints).toEqual([]);
+  });
+
+  test('its consoles: several lines pasted, text found, hvc0 with the size of its terminal, a log, a host terminal', async () => {
+    const { page } = workstation!;
+    await page.getByTestId('tab-console').click();
+    await page.getByTestId('port-serial0').click();
+    await workstation!.type('clear');
+    await page.evaluate(`navigator.clipboard.writeText('echo pasted $((1 + 1))\\necho pasted $((2 + 2))\\n')`);
+    await page.getByRole('button', { name: /^Paste/ }).click();
+    await page.getByTestId('confirm-yes').click();
+    await workstation!.see(/^pasted 4/m);
+    await page.keyboard.press('Control+Shift+F');
+    await page.getByLabel('Find in the console').fill('pasted 4');
+    await page.getByTestId('find-matches').filter({ hasText: '1 of 1' }).waitFor();
+    await page.keyboard.press('Escape');
+    const row = page.locator('.xterm-rows > div').filter({ hasText: /^pasted.4/ });
+    await row.first().dblclick({ position: { x: 20, y: 5 }, force: true });
+    await page.getByRole('button', { name: /^Copy/ }).click();
+    await expect.poll(() => page.evaluate('navigator.clipboard.readText()'), { timeout: 30_000 }).toBe('pasted');
+
+    // The bell is seen for a moment only: it is counted.
+    await page.evaluate(`window.rung = 0, new MutationObserver(() => window.rung++)
+      .observe(document.querySelector('[data-testid=terminal]'), { attributeFilter: ['data-bell'] })`);
+    await workstation!.type("printf '\\a'; echo rung");
+    await workstation!.see(/^rung/m);
+    await expect.poll(() => page.evaluate<number>('window.rung'), { timeout: 30_000 }).toBeGreaterThan(0);
+
+    // The other port: what the guest writes there, and the size that it has been told of.
+    await workstation!.type('echo over hvc0 >/dev/hvc0');
+    await page.getByTestId('port-console0').click();
+    await workstation!.see(/over hvc0/);
+    const size = page.getByTitle(/^Columns and rows/);
+    await expect.poll(() => size.innerText(), { timeout: 30_000 }).toMatch(/\d+ × \d+/);
+    const sizeOf = async () => (await size.innerText()).split(' × ').reverse().join(' ');
+    const told = async () => {
+      const now = await sizeOf();
+      await page.getByTestId('port-serial0').click();
+      await workstation!.type('stty -F /dev/hvc0 size');
+      await workstation!.see(new RegExp(`^${now}`, 'm'));
+      await page.getByTestId('port-console0').click();
+      return now;
+    };
+    const before = await told();
+    await page.setViewportSize({ width: 1100, height: 700 });
+    await expect.poll(sizeOf, { timeout: 30_000 }).not.toBe(before);
+    await told();
+    await page.setViewportSize({ width: 1280, height: 800 });
+    await page.getByTestId('port-serial0').click();
+
+    // A log from now on, and a terminal of the host, which other programs use.
+    const log = path.join(home, 'serial.log');
+    await page.getByTestId('console-menu').click();
+    await page.getByRole('menuitem', { name: 'Log to a file…' }).click();
+    await page.getByTestId('log-path').fill(log);
+    await page.getByTestId('log-start').click();
+    await page.getByTestId('logged').waitFor();
+    await workstation!.type('echo into the log');
+    await expect.poll(() => readFile(log, 'utf8'), { timeout: 30_000 }).toMatch(/^into the log/m);
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await page.getByTestId('console-menu').click();
+    if (await page.getByTestId('open-pty').isVisible()) {
+      await page.getByTestId('open-pty').click();
+      const where = await page.getByTestId('pty').locator('code').first().innerText();
+      const pty = await open(where, 'r+');
+      await pty.write('echo from the host\n');
+      await workstation!.see(/^from the host/m);
+      await pty.close();
+      await page.getByTestId('pty').getByRole('button', { name: 'Close' }).click();
+      await page.getByTestId('pty').waitFor({ state: 'hidden' });
+    } else await page.keyboard.press('Escape');
+
+    // What has been written is there again after a reload.
+    await page.reload();
+    await workstation!.see(/^into the log/m);
     expect(workstation!.complaints).toEqual([]);
   });
 

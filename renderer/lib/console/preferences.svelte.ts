@@ -13,6 +13,10 @@ interface Stored {
   gpu: boolean;
   /** Ask before several lines are pasted into a guest that would run each of them. */
   confirmPaste: boolean;
+  /** What is selected is on the clipboard at once. */
+  copyOnSelect: boolean;
+  /** The frame of the console flashes when the guest rings (BEL). */
+  bell: boolean;
   /** Text for screen readers beside the picture; slower. */
   screenReader: boolean;
 }
@@ -22,6 +26,8 @@ const DEFAULTS: Stored = {
   scrollback: SCROLLBACK.default,
   gpu: true,
   confirmPaste: true,
+  copyOnSelect: false,
+  bell: true,
   screenReader: false,
 };
 
@@ -33,7 +39,7 @@ function stored(): Stored {
       typeof size === 'number' && size >= min && size <= max;
     if (within(value.fontSize, FONT)) found.fontSize = value.fontSize;
     if (within(value.scrollback, SCROLLBACK)) found.scrollback = value.scrollback;
-    for (const name of ['gpu', 'confirmPaste', 'screenReader'] as const) {
+    for (const name of ['gpu', 'confirmPaste', 'copyOnSelect', 'bell', 'screenReader'] as const) {
       if (typeof value[name] === 'boolean') found[name] = value[name];
     }
   } catch {

@@ -5,8 +5,10 @@ import type { ISearchOptions } from '@xterm/addon-search';
 import { WebLinksAddon } from '@xterm/addon-web-links';
 import { WebglAddon } from '@xterm/addon-webgl';
 import { Terminal } from '@xterm/xterm';
+import { actionNames, actions } from '../../../main/ipc/contract.ts';
+import type { ActionInfo, BytePort } from '../../../main/ipc/contract.ts';
 import { ConsoleClient } from '../../../main/ipc/contract/console-client.ts';
-import type { BytePort } from '../../../main/ipc/contract.ts';
+import { matches } from '../../palette/keys.ts';
 import { bytes } from '../format.ts';
 import { app } from '../state/app.svelte.ts';
 import { lineOf } from '../state/toasts.svelte.ts';
@@ -22,6 +24,8 @@ const RECONNECT_MS = 1000;
 const MAX_EARLY = 1000;
 /** The guest is told a new size once it has been the same for so long. */
 const RESIZE_MS = 150;
+/** How long the frame shows that the guest has rung. */
+const BELL_MS = 200;
 /** Lines of a paste that are shown in the question about it. */
 const PREVIEW_LINES = 4;
 const PREVIEW_COLUMNS = 60;
@@ -56,6 +60,7 @@ export class ConsoleTerminal {
   /** Replayed bytes that the terminal has not digested: what it answers to them (cursor reports) is no input. */
   #replaying = 0;
   #resizing: ReturnType<typeof setTimeout> | undefined;
+  #ringing: ReturnType<typeof setTimeout> | undefined;
   readonly #end = new AbortController();
   #disposed = false;
 
@@ -66,7 +71,7 @@ export class ConsoleTerminal {
       scrollback,
       fontSize,
       fontFamily: getComputedStyle(host).getPropertyValue('--font-mono') || 'monospace',
-      cursorBlink: true,
+      cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
       theme: options.dark ? DARK : LIGHT,
       // Guests choose colours for dark screens; on a light one they must stay readable.
       minimumContrastRatio: 4.5,
@@ -87,6 +92,19 @@ export class ConsoleTerminal {
       clearTimeout(this.#resizing);
       this.#resizing = setTimeout(() => this.#client?.resize(cols, rows), RESIZE_MS);
     });
+    this.#terminal.onBell(() => {
+      if (!preferences.values.bell || this.#replaying > 0) return;
+      host.dataset.bell = '';
+      clearTimeout(this.#ringing);
+      this.#ringing = setTimeout(() => delete host.dataset.bell, BELL_MS);
+    });
+    host.addEventListener(
+      'mouseup',
+      () => {
+        if (preferences.values.copyOnSelect && this.hasSelection) void this.copy().catch(() => undefined);
+      },
+      { signal: this.#end.signal },
+    );
     // Before xterm.js takes it: a paste of several lines is asked about.
     host.addEventListener(
       'paste',
@@ -276,6 +294,8 @@ export class ConsoleTerminal {
       void this.copy().catch((error: unknown) => this.#options.onProblem(lineOf(error)));
       return false;
     }
+    // What this window does with keys goes before what the guest does.
+    if (isAction(event)) return false;
     // The browser pastes by itself, and the page finds; xterm must only not send ^V or ^F as well.
     return event.code !== 'KeyV' && event.code !== 'KeyF';
   }
@@ -283,6 +303,13 @@ export class ConsoleTerminal {
   #resize(): void {
     if (!this.#disposed) this.#fit.fit();
   }
+}
+
+function isAction(event: KeyboardEvent): boolean {
+  return actionNames.some((name) => {
+    const { keys }: ActionInfo = actions[name];
+    return keys !== undefined && matches(event, keys);
+  });
 }
 
 /** Larger (1), smaller (-1) or as it came (0); for all consoles. */
