@@ -173,7 +173,7 @@ export class GuestService {
   #progressOf({ id, downloaded, downloadSize }: CatalogueGuest): GuestProgress {
     const reached = this.#reached.get(id) ?? { received: downloaded, total: downloadSize };
     const total = reached.total === null ? null : Math.max(reached.total, reached.received);
-    return { step: 'Paused', received: reached.received, total };
+    return { step: this.#errors.has(id) ? 'Broke off' : 'Paused', received: reached.received, total };
   }
 
   #info(guest: CatalogueGuest): GuestInfo {

@@ -125,12 +125,12 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     // Its download waits for the person, who goes on with it on another page.
     await page.getByRole('link', { name: 'Guests' }).click();
     await page.getByTestId('guest-progress').getByText('Downloading linux-image').waitFor();
-    await page.getByRole('button', { name: 'Pause the download of Debian 13 (trixie)' }).click();
+    await page.getByRole('button', { name: 'Pause: the download of Debian 13 (trixie)' }).click();
     await page.getByTestId('guest-progress').getByText('Paused').waitFor();
     await workstation.pictures('guest-paused');
     expect(app.app.vms().find((vm) => vm.settings.name === 'debian')?.state).toBe('stopped');
     app.catalogue.duration = 2000;
-    await page.getByRole('button', { name: 'Resume the download of Debian 13 (trixie)' }).click();
+    await page.getByRole('button', { name: 'Resume: the download of Debian 13 (trixie)' }).click();
     await page.getByRole('link', { name: 'debian' }).first().click();
     await workstation.state('running');
     await workstation.see(/Command line: console=ttyS0/);
