@@ -5,21 +5,10 @@
 import type { Duplex } from 'node:stream';
 import type { FileSink } from './file-sink.ts';
 import { streamsOf } from './link-stream.ts';
+import type { LinkUser } from './link-user.ts';
 
 /** Bytes that wait in a link for somebody who does not read before it says that it has enough. */
 export const LINK_BACKLOG = 256 * 1024;
-
-/** What the other side is told. */
-export interface LinkUser {
-  /** Bytes from the host; they are its to keep. */
-  data(bytes: Uint8Array): void;
-  /** Somebody is there now, or nobody any more. */
-  opened(open: boolean): void;
-  /** There is room again after a write() that was told false. */
-  drained(): void;
-  /** A break came (telnet). */
-  break(): void;
-}
 
 const NOBODY: LinkUser = { data() {}, opened() {}, drained() {}, break() {} };
 

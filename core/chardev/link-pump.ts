@@ -1,6 +1,7 @@
 /** Moves bytes between a guest's character device and the host's side of it. */
 import type { Chardev } from './chardev.ts';
-import type { HostLink, LinkUser } from './host-link.ts';
+import type { HostLink } from './host-link.ts';
+import type { LinkUser } from './link-user.ts';
 
 export interface LinkPumpOptions {
   readonly chardev: Chardev;

@@ -1,16 +1,16 @@
 /** A link as a stream for a monitor: one for each time that somebody is there. */
 import { Duplex } from 'node:stream';
-import type { HostLink, LinkUser } from './host-link.ts';
+import type { LinkUser, UsedLink } from './link-user.ts';
 
 /** Bytes typed ahead that are taken. */
 const TYPED_AHEAD = 64 * 1024;
 
 export class LinkStream extends Duplex {
-  readonly #link: HostLink;
+  readonly #link: UsedLink;
   #writing: (() => void) | null = null;
   #left = false;
 
-  constructor(link: HostLink) {
+  constructor(link: UsedLink) {
     super({ readableHighWaterMark: TYPED_AHEAD });
     this.#link = link;
   }
@@ -52,7 +52,7 @@ export class LinkStream extends Duplex {
 }
 
 /** Gives `accept` a stream whenever somebody comes. */
-export function streamsOf(link: HostLink, accept: (stream: Duplex) => void): void {
+export function streamsOf(link: UsedLink, accept: (stream: Duplex) => void): void {
   let stream: LinkStream | null = null;
   const user: LinkUser = {
     opened(open) {

@@ -43,6 +43,7 @@ import type { JitOptions } from './hart-group.ts';
 import { liveParts } from './live-parts.ts';
 import { MachineMonitorTarget } from './monitor-target.ts';
 import { Peripherals } from './peripherals.ts';
+import { resizeDrive } from './resize-drive.ts';
 import { RunTime } from './run-time.ts';
 import { MachineShown } from './shown.ts';
 import { RAM_PHYS, RTC_IRQ, VIRTIO_SLOTS } from './virt-map.ts';
@@ -528,6 +529,11 @@ export class Machine extends EventEmitter<MachineEvents> {
    */
   chardevChange(id: string, type: string, properties: PropertyInputs = {}): Promise<QomObject> {
     return this.#enqueue(() => this.#peripherals.model.replaceBackend('chardev', id, type, properties));
+  }
+
+  /** block_resize: makes a raw image larger, and tells the guest. @throws RingsideError */
+  resizeDrive(id: string, size: number): Promise<void> {
+    return this.#enqueue(() => resizeDrive(this.qom, this.#peripherals.model.environment.host, id, size));
   }
 
   // ---- its monitor ----------------------------------------------------------------------------------------------

@@ -229,6 +229,10 @@ export async function createApp(options: AppOptions): Promise<App> {
       await hardware.unplug(id, device, forget);
       return {};
     },
+    'vm.resizeDisk': async ({ id, drive, size }) => {
+      await hardware.resizeDisk(id, drive, size);
+      return {};
+    },
     'vm.setLink': async ({ id, device, up }) => {
       await hardware.setLink(id, device, up);
       return {};

@@ -186,6 +186,11 @@ export class LiveHardware {
     });
   }
 
+  /** @throws RingsideError */
+  resizeDisk(id: string, drive: string, size: number): Promise<void> {
+    return this.#vms.exclusive(id, ({ machine }) => machine.resizeDrive(drive, size));
+  }
+
   async setLink(id: string, device: string, up: boolean): Promise<void> {
     await this.#vms.target(id).network.setLink(device, up);
   }

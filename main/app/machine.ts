@@ -76,6 +76,8 @@ export interface RunningMachine {
     options: AddBackendOptions,
   ): Promise<unknown>;
   objectDel(kind: BackendKind, id: string): Promise<void>;
+  /** Makes a drive's raw image larger; the guest is told. */
+  resizeDrive(id: string, size: number): Promise<void>;
   /** What a monitor works on. */
   monitor(name: string): MonitorTarget;
   /** By port: serial0, console0. */

@@ -21,6 +21,7 @@ import {
   guestId,
   guestInfo,
   hostPath,
+  imageBytes,
   libraryProblem,
   logEntry,
   monitorEntry,
@@ -41,12 +42,7 @@ const oneGuest = z.strictObject({ id: guestId });
 const done = z.object({});
 const imageSize = z.strictObject({
   path: hostPath,
-  size: z
-    .number()
-    .int()
-    .min(512)
-    .max(2 ** 50)
-    .refine((size) => size % 512 === 0, 'a multiple of 512 bytes'),
+  size: imageBytes,
 });
 
 const webAddress = z
@@ -194,7 +190,7 @@ export const commands = {
   },
   /** A new raw image, sparse. Never overwrites. */
   'disks.create': { params: imageSize, result: fileStatus },
-  /** Makes a raw image larger, never smaller. A VM that has it open sees the new size when it is attached anew. */
+  /** Makes a raw image larger, never smaller. For a VM that is on there is vm.resizeDisk. */
   'disks.grow': { params: imageSize, result: fileStatus },
 } as const satisfies Record<string, { params: z.ZodType; result: z.ZodType }>;
 

@@ -71,6 +71,12 @@ export class Live {
     await this.#poll.now();
   }
 
+  /** @throws RemoteError */
+  async resize(drive: string, size: number): Promise<void> {
+    await app.client.call('vm.resizeDisk', { id: this.id, drive, size });
+    await this.#poll.now();
+  }
+
   async setLink(device: string, up: boolean): Promise<void> {
     await act(() => app.client.call('vm.setLink', { id: this.id, device, up }));
     await this.#poll.now();

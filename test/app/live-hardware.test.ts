@@ -126,6 +126,13 @@ test('what cannot be is refused with a reason, and leaves nothing behind', async
   await expect(hardware(id)).rejects.toThrow('is off');
 });
 
+test('a disk becomes larger while it is in use', async () => {
+  const id = await start();
+  await client.call('vm.plug', { id, parts: disk(await image('a.raw')), keep: false });
+  await client.call('vm.resizeDisk', { id, drive: 'disk1-image', size: 4 * MIB });
+  expect((await device(id, 'disk1'))?.disk).toMatchObject({ size: 4 * MIB });
+});
+
 test('settings with and without a device: only what nobody else uses goes with it', () => {
   const before = settings({
     devices: [

@@ -2,7 +2,8 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import type { HostLink, LinkUser } from '../../core/chardev/host-link.ts';
+import type { HostLink } from '../../core/chardev/host-link.ts';
+import type { LinkUser } from '../../core/chardev/link-user.ts';
 
 /** Resolves when `condition` holds; it is looked at again and again. Vitest's limit is the limit. */
 export async function until(condition: () => boolean): Promise<void> {

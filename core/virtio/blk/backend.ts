@@ -47,7 +47,9 @@ export interface BlkActivation {
 }
 
 export interface BlkChange {
-  readonly writeThrough: boolean;
+  readonly writeThrough?: boolean;
+  /** The disk is larger now. */
+  readonly disk?: DiskHandle;
 }
 
 /** Requests served before other queues and the control thread have their turn. */
@@ -95,7 +97,7 @@ export function createBlkBackend(options: unknown, context: BackendContext): Vir
 }
 
 export class BlkBackend implements VirtioBackend {
-  readonly #disk: Disk;
+  #disk: Disk;
   readonly #options: Omit<BlkBackendOptions, 'disk'>;
   readonly #context: BackendContext;
   readonly #serial: Uint8Array;
@@ -145,7 +147,13 @@ export class BlkBackend implements VirtioBackend {
   }
 
   configure(change: unknown): void {
-    this.#writeThrough = (change as BlkChange).writeThrough;
+    const { writeThrough, disk } = change as BlkChange;
+    if (writeThrough !== undefined) this.#writeThrough = writeThrough;
+    if (disk === undefined) return;
+    // The file is its owner's: this one lets go of nothing.
+    this.#disk.close();
+    this.#disk = diskFromHandle(disk, this.#context.host);
+    this.#limits = { ...this.#limits, size: this.#disk.size };
   }
 
   serve(index: number): boolean {

@@ -119,8 +119,8 @@ export class BlkDevice extends VirtioDevice {
   readonly features: bigint;
   readonly queues: readonly QueueSpec[];
   readonly config = new ConfigSpace(BLK_CONFIG_BYTES, FIELDS);
-  readonly backend: BackendInit;
   override readonly oneWorker: string | null;
+  #backend: { type: string; options: BlkBackendOptions };
   readonly #limits: BlkLimits;
   readonly #counters: SharedArrayBuffer;
   #negotiated = 0n;
@@ -182,16 +182,34 @@ export class BlkDevice extends VirtioDevice {
       lifetime,
       statistics: this.#counters,
     };
-    this.backend = { type: this.type, options };
+    this.#backend = { type: this.type, options };
     this.#fillConfig(disk, queues, queueSize);
+  }
+
+  get backend(): BackendInit {
+    return this.#backend;
+  }
+
+  /** The disk has become larger; the driver is told (section 5.2.4: a change of capacity). */
+  async grow(disk: Disk): Promise<void> {
+    this.#backend = { ...this.#backend, options: { ...this.#backend.options, disk: disk.handle } };
+    // The worker knows of new sectors before the driver does.
+    const change: BlkChange = { disk: disk.handle };
+    await this.host?.configureBackend(change);
+    this.#setCapacity(disk);
+    this.host?.configChanged();
+  }
+
+  #setCapacity({ size }: Disk): void {
+    const sectors = size / VIRTIO_BLK_SECTOR_SIZE;
+    const cylinders = Math.floor(sectors / (HEADS * SECTORS_PER_TRACK));
+    this.config.set(BLK_CONFIG_CAPACITY, sectors);
+    this.config.set(BLK_CONFIG_CYLINDERS, Math.min(Math.max(cylinders, CYLINDERS_MIN), CYLINDERS_MAX));
   }
 
   #fillConfig(disk: Disk, queues: number, queueSize: number): void {
     const { config } = this;
-    const sectors = disk.size / VIRTIO_BLK_SECTOR_SIZE;
-    const cylinders = Math.floor(sectors / (HEADS * SECTORS_PER_TRACK));
-    config.set(BLK_CONFIG_CAPACITY, sectors);
-    config.set(BLK_CONFIG_CYLINDERS, Math.min(Math.max(cylinders, CYLINDERS_MIN), CYLINDERS_MAX));
+    this.#setCapacity(disk);
     config.set(BLK_CONFIG_HEADS, HEADS);
     config.set(BLK_CONFIG_SECTORS, SECTORS_PER_TRACK);
     config.set(BLK_CONFIG_WRITEBACK, 1);

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { hotplugPort, pluggedDevice } from '../../../core/api/live.ts';
 import { backendConfig, deviceConfig, driveConfig } from '../../../core/api/machine.ts';
-import { hostPath, vmId, vmSettings } from './schemas.ts';
+import { hostPath, imageBytes, vmId, vmSettings } from './schemas.ts';
 
 /** A device's id; one that may come and go needs one. */
 export const deviceId = z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,63}$/, 'give it a name');
@@ -60,6 +60,11 @@ export const liveCommands = {
   },
   /** Asks the guest to let go of a device; `machine.hardware` tells what comes of it. `forget`: it goes from the settings too. */
   'vm.unplug': { params: oneDevice.extend({ forget: z.boolean() }), result: done },
+  /** Makes a raw image larger, never smaller, by the id of its drive; the guest sees the new size at once. */
+  'vm.resizeDisk': {
+    params: z.strictObject({ id: vmId, drive: deviceId, size: imageBytes }),
+    result: done,
+  },
   /** Plugs a network card's cable in or out. Not kept: a start begins with the link up. */
   'vm.setLink': { params: oneDevice.extend({ up: z.boolean() }), result: done },
   /** Asks the balloon to leave the guest so much, bytes. */

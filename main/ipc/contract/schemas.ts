@@ -21,6 +21,14 @@ export const hostPath = z
   .max(4096)
   .refine((path) => !path.includes('\0'), 'not a path');
 
+/** Size of a raw image. */
+export const imageBytes = z
+  .number()
+  .int()
+  .min(512)
+  .max(2 ** 50)
+  .refine((size) => size % 512 === 0, 'a multiple of 512 bytes');
+
 // eslint-disable-next-line no-control-regex -- control characters are exactly what a name must not have
 const CONTROL = /[\u0000-\u001f\u007f]/;
 

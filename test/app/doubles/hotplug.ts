@@ -22,6 +22,7 @@ export class FakeHotplug {
   readonly backends = new Map<string, boolean>();
   readonly #ports: string[];
   readonly #devices = new Map<string, Sitting>();
+  readonly #sizes = new Map<string, number>();
   readonly #links = new Map<string, boolean>();
   readonly #emit: (event: 'device-deleted' | 'device-kept', id: string) => void;
 
@@ -38,6 +39,11 @@ export class FakeHotplug {
       const sitting = { driver: 'virtio-blk-device', bus: 'virtio-mmio-bus.7', hotplugged: false, drive: drive.id };
       this.#devices.set(drive.id, sitting);
     }
+  }
+
+  /** A drive's image is larger now. */
+  resize(drive: string, size: number): void {
+    this.#sizes.set(drive, size);
   }
 
   setLink(id: string, up: boolean): void {
@@ -76,7 +82,13 @@ export class FakeHotplug {
           disk:
             drive === null
               ? null
-              : { drive, file: `/images/${drive}.raw`, size: 64 * 2 ** 20, writeCache: true, readonly: false },
+              : {
+                  drive,
+                  file: `/images/${drive}.raw`,
+                  size: this.#sizes.get(drive) ?? 64 * 2 ** 20,
+                  writeCache: true,
+                  readonly: false,
+                },
         };
       }),
       objects: [...this.backends.keys()].flatMap((backend) => /^object (.*)/.exec(backend)?.[1] ?? []),

@@ -240,6 +240,10 @@ export class FakeMachine extends EventEmitter<Events> implements RunningMachine 
     this.hotplug.backends.set(`${kind} ${id}`, withDevice);
   }
 
+  async resizeDrive(id: string, size: number): Promise<void> {
+    this.hotplug.resize(id, size);
+  }
+
   async objectDel(kind: string, id: string): Promise<void> {
     this.hotplug.backends.delete(`${kind} ${id}`);
   }
