@@ -4,6 +4,8 @@ import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
 
+import type { Qcow2Disk } from '../../core/block/qcow2/disk.ts';
+import { applySnapshot, createSnapshot, deleteSnapshot } from '../../core/block/qcow2/snapshots.ts';
 import { CrashJournal } from './crash-journal.ts';
 import type { Operation } from './qcow2-model.ts';
 import { Random, applyToDisk, expectSound, qemuImg, randomOperation, readAll } from './qcow2-model.ts';
@@ -38,6 +40,32 @@ describe.skipIf(missing('qemu-img'))('a qcow2 image after a crash', () => {
 
   it('with a snapshot, whose clusters stay as they are', () => {
     crashes('cluster_size=4k', [], (image) => qemuImg('snapshot', '-c', 'before', image));
+  });
+
+  it('while snapshots are made, gone back to and deleted, is sound once it has been opened', () => {
+    const image = join(folder, 'snapshots');
+    qemuImg('create', '-q', '-f', 'qcow2', '-o', 'cluster_size=4k', image, `${SIZE}`);
+    const journal = new CrashJournal(image);
+    withDisk({ file: image, format: 'qcow2', host: journal.host }, ({ disk }) => {
+      const qcow2 = disk as Qcow2Disk;
+      const write = (byte: number) => disk.writev([new Uint8Array(MIB).fill(byte)], byte * 4096);
+      write(1);
+      createSnapshot(qcow2, 'a', 0);
+      write(2);
+      createSnapshot(qcow2, 'b', 0);
+      write(3);
+      applySnapshot(qcow2, 'a');
+      write(4);
+      deleteSnapshot(qcow2, 'b');
+      deleteSnapshot(qcow2, 'a');
+    });
+    const random = new Random(7);
+    for (let crash = 0; crash < 3 * CRASHES; crash++) {
+      const at = crash % 4 ? journal.busyInstant(random) : random.below(journal.length + 1);
+      writeFileSync(image, crash % 3 ? journal.powerCutAfter(at, random) : journal.killedAfter(at));
+      withDisk({ file: image, format: 'qcow2' }, () => undefined);
+      expectSound(image);
+    }
   });
 
   function crashes(options: string, more: string[], prepare?: (image: string) => void): void {

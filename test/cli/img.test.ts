@@ -1,6 +1,6 @@
 /** `ringside img` beside qemu-img: the same images, the same answers. */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { beforeAll, describe, expect, it, vi } from 'vitest';
@@ -177,6 +177,44 @@ describe.skipIf(missing('qemu-img') ?? missing('qemu-io'))('ringside img', () =>
     truncateSync(cut, 2 * MIB);
     expect(qemu('compare', '-f', 'raw', '-F', 'qcow2', cut, file).text).toBe('Images are identical.\n');
   });
+
+  it.each(['cluster_size=64k', 'compat=0.10,cluster_size=4k', 'cluster_size=16k,extended_l2=on', 'cluster_size=512'])(
+    'snapshots are made, gone back to and deleted, with QEMU in between: %s',
+    (options) => {
+      const file = at('snapshots.qcow2');
+      qemu('convert', '-f', 'raw', '-O', 'qcow2', '-o', options, raw, file);
+      const write = (byte: number) =>
+        spawnSync('qemu-io', ['-f', 'qcow2', '-c', `write -P ${byte} 100k 700k`, '-c', `write -P ${byte} 2M 3k`, file]);
+      const states: Buffer[] = [];
+      const contents = () => {
+        expect(img('convert', '-q', file, at('contents')).status).toBe(0);
+        const bytes = readFileSync(at('contents'));
+        rmSync(at('contents'));
+        return bytes;
+      };
+      for (const name of ['a', 'b', 'c']) {
+        states.push(contents());
+        expect(img('snapshot', '-c', name, file).status).toBe(0);
+        expect(qemu('check', '-f', 'qcow2', file)).toMatchObject({ status: 0 });
+        write(name.charCodeAt(0));
+      }
+      expect(() => img('snapshot', '-c', 'b', file)).toThrow(/has a snapshot "b" already/);
+      expect(img('snapshot', '-l', file).text).toBe(qemu('snapshot', '-l', file).text);
+      for (const [i, name] of [...'bacb'].entries()) {
+        if (i === 2) qemu('snapshot', '-a', name, file);
+        else expect(img('snapshot', '-a', name, file).status).toBe(0);
+        expect(qemu('check', '-f', 'qcow2', file)).toMatchObject({ status: 0 });
+        expect(contents().equals(states['abc'.indexOf(name)])).toBe(true);
+        write(i + 1);
+      }
+      for (const name of 'bac') {
+        expect(img('snapshot', '-d', name, file).status).toBe(0);
+        expect(qemu('check', '-f', 'qcow2', file)).toMatchObject({ status: 0 });
+      }
+      expect(img('snapshot', '-l', file).text).toBe('');
+      expect(() => img('snapshot', '-d', 'b', file)).toThrow(/has no snapshot "b"/);
+    },
+  );
 
   it('opens nothing that an image names, and says how', () => {
     expect(() => img('convert', overlay, at('none'))).toThrow(/backing file.*backing=trust/);

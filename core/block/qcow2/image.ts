@@ -88,8 +88,25 @@ export class Qcow2Image {
     return this.#l1;
   }
 
-  /** Another L1 table is the active one: it is in the file already, and so is the header that says so. */
-  replaceL1(l1: DataView<ArrayBuffer>): void {
+  /**
+   * Makes another L1 table the active one, on stable storage; the old one is the caller's to free.
+   *
+   * @param l1 what is in the file at `offset` already
+   * @param size bytes of the disk
+   */
+  moveL1(l1: DataView<ArrayBuffer>, offset: number, size: number): void {
+    const { header } = this;
+    const l1Size = l1.byteLength / q.ENTRY_BYTES;
+    // Size, encryption method, and where the L1 table is lie side by side in the header: one write, inside one sector.
+    const fields = new DataView(new ArrayBuffer(24));
+    fields.setBigUint64(0, BigInt(size));
+    fields.setUint32(12, l1Size);
+    fields.setBigUint64(16, BigInt(offset));
+    this.file.write(new Uint8Array(fields.buffer), q.HEADER_SIZE);
+    this.file.flush();
+    header.size = size;
+    header.l1Size = l1Size;
+    header.l1Offset = offset;
     this.#l1 = l1;
     this.#l1Changed.clear();
     this.#l2Tables = null;
@@ -222,7 +239,12 @@ export class Qcow2Image {
 
   /** The clusters of a range have a user less, as soon as the changes made until now are on stable storage. */
   free(offset: number, length: number): void {
-    if (length > 0) this.#frees.push({ offset, length });
+    if (length === 0) return;
+    const last = this.#frees.at(-1);
+    const whole = (range: { offset: number; length: number }) =>
+      range.offset % this.clusterSize === 0 && range.length % this.clusterSize === 0;
+    if (last && last.offset + last.length === offset && whole(last) && whole({ offset, length })) last.length += length;
+    else this.#frees.push({ offset, length });
   }
 
   /**
@@ -266,7 +288,9 @@ export class Qcow2Image {
     this.header.incompatible = on ? this.header.incompatible | bit : this.header.incompatible & ~bit;
     this.#writeFeatures();
     this.file.flush();
-    if (bit === q.INCOMPAT_CORRUPT && !on) this.#broken = null;
+    if (on) return;
+    if ((bit & q.INCOMPAT_CORRUPT) !== 0n) this.#broken = null;
+    if ((bit & q.INCOMPAT_DIRTY) !== 0n) this.#prepared = false;
   }
 
   /** @throws DiskError EIO, always; nothing is written from then on, and the image says that it is damaged */

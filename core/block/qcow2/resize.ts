@@ -28,32 +28,17 @@ export function resizeQcow2(disk: Qcow2Disk, size: number): void {
   if (size < old) disk.writeZeroes(size, old - size, true);
   image.commit(true);
 
-  const fields = new DataView(new ArrayBuffer(24));
-  const setSize = (l1Size: number, l1Offset: number) => {
-    // Size, encryption method, and where the L1 table is lie side by side in the header: one write, inside one sector.
-    fields.setBigUint64(0, BigInt(size));
-    fields.setUint32(12, l1Size);
-    fields.setBigUint64(16, BigInt(l1Offset));
-    image.file.write(new Uint8Array(fields.buffer), q.HEADER_SIZE);
-    image.file.flush();
-    header.size = size;
-    header.l1Size = l1Size;
-    header.l1Offset = l1Offset;
-  };
   if (needed <= header.l1Size) {
-    setSize(header.l1Size, header.l1Offset);
+    image.moveL1(image.l1, header.l1Offset, size);
   } else {
     const clusters = Math.ceil((needed * q.ENTRY_BYTES) / clusterSize);
     const { offset } = image.allocate(clusters, true);
-    const l1 = new DataView(new ArrayBuffer(needed * q.ENTRY_BYTES));
-    new Uint8Array(l1.buffer).set(new Uint8Array(image.l1.buffer));
     const bytes = new Uint8Array(clusters * clusterSize);
-    bytes.set(new Uint8Array(l1.buffer));
+    bytes.set(new Uint8Array(image.l1.buffer));
     image.file.write(bytes, offset);
     image.commit(true);
     const before = { offset: header.l1Offset, length: header.l1Size * q.ENTRY_BYTES };
-    setSize(needed, offset);
-    image.replaceL1(l1);
+    image.moveL1(new DataView(bytes.buffer.slice(0, needed * q.ENTRY_BYTES)), offset, size);
     image.free(before.offset, before.length);
   }
   // What a larger backing file has there must not appear.

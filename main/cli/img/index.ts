@@ -13,6 +13,7 @@ import { Qcow2Disk } from '../../../core/block/qcow2/disk.ts';
 import { Qcow2Image } from '../../../core/block/qcow2/image.ts';
 import * as q from '../../../core/block/qcow2/layout.ts';
 import { resizeQcow2 } from '../../../core/block/qcow2/resize.ts';
+import { applySnapshot, createSnapshot, deleteSnapshot, listSnapshots } from '../../../core/block/qcow2/snapshots.ts';
 import { createFlushState } from '../../../core/block/shared-flush.ts';
 import { mapDisk } from '../../../core/block/status.ts';
 import { didYouMean } from '../../../core/did-you-mean.ts';
@@ -24,7 +25,16 @@ import { isHelp } from '../options/syntax.ts';
 import { parseArguments, parseCreateOptions, parseSize } from './arguments.ts';
 import type { Options } from './arguments.ts';
 import { createImage, formatNamed, formatOf, openImage, sizeOfBacking } from './images.ts';
-import { checkInfo, formatCheck, formatInfo, formatJson, formatMap, formatMapJson, imageInfo } from './print.ts';
+import {
+  checkInfo,
+  formatCheck,
+  formatInfo,
+  formatJson,
+  formatMap,
+  formatMapJson,
+  formatSnapshots,
+  imageInfo,
+} from './print.ts';
 
 interface ImgCommand {
   readonly usage: string;
@@ -77,6 +87,13 @@ const COMMANDS: Record<string, ImgCommand> = {
     values: ['f', 'output', 'backing'],
     flags: ['U', 'force-share'],
     run: map,
+  },
+  snapshot: {
+    usage: '[-q] [-l | -c NAME | -a NAME | -d NAME] FILE',
+    help: 'lists, makes, goes back to or deletes the snapshots in an image',
+    values: ['c', 'a', 'd'],
+    flags: ['l', 'q'],
+    run: snapshot,
   },
   compare: {
     usage: '[-f FORMAT] [-F FORMAT] [-p] [-q] [-s] [--backing=trust] [-U] FILE FILE',
@@ -225,6 +242,31 @@ function check(options: Options, host: Host): number {
     if (!sound) return 2;
     return result.leaks > result.leaksFixed ? 3 : 0;
   });
+}
+
+function snapshot(options: Options, host: Host): number {
+  const { values } = options;
+  const name = values.get('c') ?? values.get('a') ?? values.get('d');
+  withImage(options, host, name !== undefined, (disk) => {
+    if (!(disk instanceof Qcow2Disk))
+      throw new RingsideError('unsupported', `"${disk.file}" is raw: it has no snapshots.`);
+    if (name === undefined) {
+      const snapshots = listSnapshots(disk);
+      if (snapshots.length > 0) print(`Snapshot list:\n${formatSnapshots(snapshots)}`);
+      return;
+    }
+    if ((disk.image.header.incompatible & (q.INCOMPAT_DIRTY | q.INCOMPAT_CORRUPT)) !== 0n) {
+      throw new RingsideError(
+        'bad-image',
+        `"${disk.file}" was not closed, or is damaged. Repair it: img check -r all.`,
+      );
+    }
+    if (values.has('c')) createSnapshot(disk, name, Date.now());
+    else if (values.has('a')) applySnapshot(disk, name);
+    else deleteSnapshot(disk, name);
+    disk.image.finish();
+  });
+  return 0;
 }
 
 function map(options: Options, host: Host): number {
