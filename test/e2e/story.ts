@@ -2,6 +2,7 @@
  * What a person does first: make a VM, attach a disk, boot, type, watch the disk's queue move, power off. The same story
  * runs on a scripted machine and on a real one.
  */
+import type { Locator, Page } from 'playwright-core';
 import { expect } from 'vitest';
 import type { Workstation } from './browser.ts';
 
@@ -37,11 +38,20 @@ export const DEBIAN = {
   busy: '(for i in $(seq 60); do dd if=/dev/urandom of=/dev/vda bs=64k count=16 seek=64 conv=fsync; done 2>/dev/null) &',
 } satisfies Partial<Story>;
 
-async function chooseInFileBrowser({ page }: Workstation, disk: string): Promise<void> {
+/** Shows a folder in the file browser that is open; a file is chosen by it. */
+export async function browseTo(page: Page, where: string): Promise<Locator> {
   const browser = page.getByTestId('file-browser');
-  const folder = disk.replace(/\/[^/]*$/, '');
-  await browser.getByRole('textbox', { name: 'Directory' }).fill(folder);
+  const field = browser.getByRole('textbox', { name: 'Directory' });
+  // The folder that it begins with is put in when it has been read: not amid what is typed.
+  await expect.poll(() => field.inputValue(), { timeout: 30_000 }).not.toBe('');
+  await field.fill(where);
   await browser.getByRole('button', { name: 'Go', exact: true }).click();
+  return browser;
+}
+
+async function chooseInFileBrowser({ page }: Workstation, disk: string): Promise<void> {
+  const folder = disk.replace(/\/[^/]*$/, '');
+  const browser = await browseTo(page, folder);
   const name = disk.slice(folder.length + 1);
   await browser.getByTestId('file-entry').filter({ hasText: name }).click();
   await page.getByTestId('file-browser-accept').click();

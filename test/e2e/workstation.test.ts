@@ -7,7 +7,7 @@ import { settings, TestApp, until } from '../app/doubles/app.ts';
 import { DEBIAN_COMMAND } from '../app/interchange/samples.ts';
 import { noBrowser, Workstation } from './browser.ts';
 import { tellHotplug } from './hotplug-story.ts';
-import { tellStory } from './story.ts';
+import { browseTo, tellStory } from './story.ts';
 
 const MIB = 2 ** 20;
 
@@ -233,9 +233,7 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
 
     // It is opened as it would be on the desktop, by the file browser.
     await page.keyboard.press('Control+Shift+O');
-    const browser = page.getByTestId('file-browser');
-    await browser.getByRole('textbox', { name: 'Directory' }).fill(file);
-    await browser.getByRole('button', { name: 'Go', exact: true }).click();
+    await browseTo(page, file);
     await page.getByTestId('import-notes').filter({ hasText: disk }).waitFor();
     expect(await page.getByTestId('vm-name').inputValue()).toBe('My machine');
     await page.getByRole('button', { name: 'Cancel' }).click();
@@ -248,9 +246,7 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
     await truncate(image, MIB);
     const open = async (file: string) => {
       await page.keyboard.press('Control+Shift+O');
-      const browser = page.getByTestId('file-browser');
-      await browser.getByRole('textbox', { name: 'Directory' }).fill(file);
-      await browser.getByRole('button', { name: 'Go', exact: true }).click();
+      await browseTo(page, file);
       await page.getByTestId('open-image').waitFor();
     };
     await open(image);
