@@ -24,7 +24,6 @@ import type { MachineMemory } from '../memory/create.ts';
 import type { QomObject } from '../qom/object.ts';
 import type { ObjectTree } from '../qom/tree.ts';
 import type { MonitorTarget } from '../monitor/target.ts';
-import type { IoErrorEvent } from '../virtio/backend/backend.ts';
 import type { JitStatistics } from '../worker/jit-stats.ts';
 import { Trace } from '../trace/trace.ts';
 import type { TraceName } from '../trace/trace.ts';
@@ -36,11 +35,11 @@ import { bootName, deviceTree, parseConfig } from './boot-config.ts';
 import { Chardevs } from './chardevs.ts';
 import type { MachineConsole } from './console.ts';
 import { ControlPage } from './control-page.ts';
-import type { DeviceName } from './device-removal.ts';
 import type { AddBackendOptions, BackendKind, DeviceInput, PropertyInputs } from './object-model.ts';
 import { HartGroup } from './hart-group.ts';
 import type { JitOptions } from './hart-group.ts';
 import { liveParts } from './live-parts.ts';
+import type { MachineEvents } from './machine-events.ts';
 import { MachineMonitorTarget } from './monitor-target.ts';
 import { Peripherals } from './peripherals.ts';
 import { resizeDrive } from './resize-drive.ts';
@@ -55,25 +54,6 @@ export interface MachineOptions {
   jit?: JitOptions;
   /** Trace events that are on from the beginning. */
   trace?: readonly TraceName[];
-}
-
-interface MachineEvents {
-  state: [MachineState];
-  exit: [MachineExit];
-  /** Something the user should know, one line. What is said before there is a listener waits for the first one. */
-  message: [string];
-  /** A device has come. */
-  'device-added': [DeviceName];
-  /** A device, or a part of one, is gone from the tree (QEMU's DEVICE_DELETED). */
-  'device-deleted': [DeviceName];
-  /** The guest was asked to let go of a device, and does not (QEMU's DEVICE_UNPLUG_GUEST_ERROR). */
-  'device-kept': [DeviceName];
-  /** It has been reset: by the guest, or by reset(). */
-  reset: ['guest' | 'host'];
-  /** The guest has set the clock: how far it is now from the host's, s. */
-  'rtc-change': [offset: number];
-  /** A request of a disk has failed; before the machine stops for it. */
-  'io-error': [device: string, error: IoErrorEvent];
 }
 
 const NO_ADDON: HostSpec = { addon: { reason: 'the native addon was not asked for' } };

@@ -138,7 +138,7 @@ describe('the monitor of a booted guest', () => {
     traced.length = 0;
     await shell.ok(read);
     expect(traced).toEqual([]);
-    expect(await ask(hmp, 'trace-event nope on')).toBe('Error: unknown event "nope"\n');
+    expect(await ask(hmp, 'trace-event nope on')).toBe('unknown event "nope"\n');
 
     // Registers and memory: the kernel's text is where the page tables say.
     const registers = await ask(hmp, 'info registers -a');
