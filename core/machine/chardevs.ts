@@ -180,13 +180,18 @@ export class Chardevs {
   }
 
   /**
-   * Resolves when somebody is at the end of each link that the machine is to wait for.
+   * What the machine is to wait for: that somebody is at the end of each link that says so; null: nothing.
    *
-   * @throws RingsideError 'bad-state' when the machine ends before
+   * @throws RingsideError 'bad-state' (rejected) when the machine ends before
    */
-  async ready(): Promise<void> {
-    for (const { link } of this.#entries.values()) {
-      if (link === null || !link.waits || link.open) continue;
+  awaited(): Promise<void> | null {
+    const links = [...this.#entries.values()].flatMap(({ link }) => (link?.waits && !link.open ? [link] : []));
+    return links.length === 0 ? null : this.#await(links);
+  }
+
+  async #await(links: readonly HostLink[]): Promise<void> {
+    for (const link of links) {
+      if (link.open) continue;
       this.#onMessage(`waiting for connection on: ${link.filename}`);
       await Promise.race([link.whenOpen(), this.#ended.promise]);
       if (this.#kept) throw new RingsideError('bad-state', 'the VM has ended. Start it anew.');

@@ -262,9 +262,8 @@ export class Machine extends EventEmitter<MachineEvents> {
   // ---- run state -----------------------------------------------------------------------------------------------
 
   /** Where a character device is to wait for its first client, the machine starts when that has come. */
-  async start(): Promise<void> {
-    await this.#chardevs.ready();
-    return this.#enqueue(async () => {
+  start(): Promise<void> {
+    return this.#whenClientsAreThere(async () => {
       this.#require('start', 'created', 'paused');
       await this.#go();
     });
@@ -279,13 +278,18 @@ export class Machine extends EventEmitter<MachineEvents> {
     });
   }
 
-  async resume(): Promise<void> {
-    if (this.#state === 'created') await this.#chardevs.ready();
-    return this.#enqueue(async () => {
+  resume(): Promise<void> {
+    return this.#whenClientsAreThere(async () => {
       if (this.#state === 'running') return;
       this.#require('resume', 'paused', 'created');
       await this.#go();
     });
+  }
+
+  /** What is asked for behind it waits only for the operation, not for clients. */
+  #whenClientsAreThere(operation: () => Promise<void>): Promise<void> {
+    const clients = this.#state === 'created' ? this.#chardevs.awaited() : null;
+    return clients === null ? this.#enqueue(operation) : clients.then(() => this.#enqueue(operation));
   }
 
   /** The reset button: RAM keeps what the boot does not rewrite, as on real boards. A paused machine stays paused. */
@@ -442,8 +446,6 @@ export class Machine extends EventEmitter<MachineEvents> {
     this.#chardevs.drain();
     this.#memory.close();
   }
-
-  // ---- what other threads want ---------------------------------------------------------------------------------
 
   #service(): void {
     this.#chardevs.drain();
