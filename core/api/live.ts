@@ -41,9 +41,16 @@ export const pluggedDevice = z.object({
   ready: z.boolean().nullable(),
   /** Of a network card: VIRTIO_NET_S_LINK_UP. */
   link: z.boolean().nullable(),
-  /** Of a disk: host path, bytes, whether writes go to a cache until they are flushed, and the drive that it is. */
+  /** Of a disk: host path, format, bytes, whether writes go to a cache until they are flushed, and the drive that it is. */
   disk: z
-    .object({ drive: z.string(), file: z.string(), size: z.number(), writeCache: z.boolean(), readonly: z.boolean() })
+    .object({
+      drive: z.string(),
+      file: z.string(),
+      format: z.enum(['raw', 'qcow2']),
+      size: z.number(),
+      writeCache: z.boolean(),
+      readonly: z.boolean(),
+    })
     .nullable(),
 });
 export type PluggedDevice = z.infer<typeof pluggedDevice>;

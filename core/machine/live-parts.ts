@@ -96,6 +96,6 @@ function diskView(tree: ObjectTree, object: QomObject): PluggedDevice['disk'] {
   const instance = drive === null ? null : (tree.find(`/drives/${drive}`)?.instance as Drive | null | undefined);
   if (drive === null || !instance) return null;
   const { config } = virtioInstance(object)!.device;
-  const { size, readonly } = instance.disk;
-  return { drive, file: instance.disk.file, size, readonly, writeCache: config.get(BLK_CONFIG_WRITEBACK) !== 0n };
+  const { file, size, readonly, handle } = instance.disk;
+  return { drive, file, format: handle.format, size, readonly, writeCache: config.get(BLK_CONFIG_WRITEBACK) !== 0n };
 }

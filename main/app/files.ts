@@ -4,7 +4,7 @@ import type { Stats } from 'node:fs';
 import { access, lstat, mkdir, open, readdir, stat, unlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
-import { formatHint, HINT_BYTES } from '../../core/block/format-hint.ts';
+import { HINT_BYTES, looksLike } from '../../core/block/format-hint.ts';
 import { errorLine, RingsideError } from '../../core/errors.ts';
 import type { FileEntry, FileListing, FileStatus } from '../ipc/contract.ts';
 import { writeFileAtomic } from './atomic-file.ts';
@@ -156,9 +156,14 @@ export class HostFiles {
         const { size: now } = await handle.stat();
         const head = new Uint8Array(HINT_BYTES);
         const { bytesRead } = await handle.read(head, 0, HINT_BYTES, 0);
-        const hint = formatHint(head.subarray(0, bytesRead));
-        if (hint !== null)
-          throw new RingsideError('bad-image', `${file} ${hint}: only raw images are made larger here`);
+        const found = looksLike(head.subarray(0, bytesRead));
+        if (found !== null) {
+          const other = found.name === 'QCOW' ? '; "ringside img resize" makes a qcow2 image larger' : '';
+          throw new RingsideError(
+            'bad-image',
+            `${file} looks like a ${found.name} file: only raw images are made larger here${other}`,
+          );
+        }
         if (size <= now) {
           const message = `${file} has ${now} bytes: an image is only ever made larger, or what is at its end would be lost`;
           throw new RingsideError('bad-option', message);

@@ -21,6 +21,7 @@ export interface DriveDraft {
   readonly key: number;
   id: string;
   file: string;
+  format: DriveConfig['format'];
   readonly: boolean;
   serial: string;
   werror: DriveConfig['werror'];
@@ -119,7 +120,7 @@ export class VmDraft {
       this.initrd = settings.boot.initrd ?? '';
       this.append = settings.boot.append;
     }
-    this.drives = settings.drives.map(({ format: _format, serial, slot, ...drive }) => ({
+    this.drives = settings.drives.map(({ serial, slot, ...drive }) => ({
       key: nextKey++,
       ...drive,
       serial: serial ?? '',
@@ -142,6 +143,7 @@ export class VmDraft {
       key: nextKey++,
       id: `drive${number}`,
       file,
+      format: 'raw',
       readonly: false,
       serial: '',
       werror: 'enospc',

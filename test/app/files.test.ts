@@ -128,7 +128,7 @@ describe('a new disk', () => {
     expect(await refusal(grow('none.raw', MIB))).toContain('not-found');
     expect(await refusal(grow('.', MIB))).toContain('not-a-file');
     await writeFile(path.join(folder, 'b.qcow2'), Buffer.concat([Buffer.from('QFI\xfb', 'latin1'), Buffer.alloc(600)]));
-    expect(await refusal(grow('b.qcow2', MIB))).toContain('looks like a QCOW image');
+    expect(await refusal(grow('b.qcow2', MIB))).toContain('looks like a QCOW file');
   });
 
   test('the disks folder is made, no other is', async () => {

@@ -9,6 +9,7 @@ import { fetchGuest } from '../../main/guests/index.ts';
 import { ringsideVersion } from '../../main/version.ts';
 import { noBrowser, Workstation } from './browser.ts';
 import { tellLiveStory } from './live-story.ts';
+import { tellCaptureStory, tellMonitorStory } from './watch-story.ts';
 import { beginStory, DEBIAN, endStory } from './story.ts';
 
 const MIB = 2 ** 20;
@@ -138,6 +139,19 @@ describe('Debian in the workstation', { timeout: 2 * DEBIAN.bootTime }, () => {
     const [vm] = app!.vms();
     expect(vm.pending).toBe(false);
     expect(vm.settings.drives.map(({ file }) => file)).toEqual([disk]);
+  });
+
+  test('its monitor: completion, commands, the log of QMP', async () => {
+    await tellMonitorStory(workstation!);
+    expect(workstation!.complaints).toEqual([]);
+  });
+
+  test('a queue is recorded, the capture is looked at, and Linux is found to break no rule', async () => {
+    const [{ id }] = app!.vms();
+    const read = 'dd if=/dev/vda of=/dev/null bs=64k count=16 iflag=direct; echo read $((6 * 7))';
+    await tellCaptureStory(workstation!, id, read, /^read 42/m);
+    await workstation!.page.getByTestId('tab-console').click();
+    expect(workstation!.complaints).toEqual([]);
   });
 
   test('power off', async () => {

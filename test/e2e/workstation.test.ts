@@ -64,11 +64,11 @@ describe('the workstation in a browser', { timeout: 120_000 }, () => {
 
   test('a disk image of another format is said to be one, with the command that converts it', async () => {
     const { page } = workstation;
-    const image = path.join(app.home, 'images', 'cloud image.qcow2');
-    await writeFile(image, Buffer.concat([Buffer.from('QFI\xfb', 'latin1'), Buffer.alloc(1020)]));
+    const image = path.join(app.home, 'images', 'cloud image.vmdk');
+    await writeFile(image, Buffer.concat([Buffer.from('KDMV'), Buffer.alloc(1020)]));
     await page.getByTestId('choose-disk').click();
     await page.getByTestId('drive-path').fill(image);
-    const raw = image.replace('.qcow2', '.raw');
+    const raw = image.replace('.vmdk', '.raw');
     await page.getByTestId('convert').getByText(`qemu-img convert -O raw '${image}' '${raw}'`).waitFor();
     await workstation.pictures('create-disk');
     await page.getByRole('button', { name: 'Use cloud image.raw' }).click();

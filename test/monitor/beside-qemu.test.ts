@@ -380,9 +380,9 @@ const DELIBERATE = [
   /^(query-events|query-cpu-definitions): not in QEMU$/,
   /: (f13, .*, f24|touch) not in QEMU$/,
   // Types are those of the registry, which schemas do not list.
-  /^(object-add arg\.qom-type|netdev_add arg\.type|chardev-add arg\.backend\.type): QEMU enum, here string$/,
+  /^(object-add arg\.qom-type|netdev_add arg\.type|chardev-(add|change) arg\.backend\.type): QEMU enum, here string$/,
   // Properties of what is added, beside those that are named.
-  /^chardev-add arg\.backend\.data\./,
+  /^chardev-(add|change) arg\.backend\.data\./,
   /^blockdev-add arg\.(cache|auto-read-only|force-share|detect-zeroes): only in QEMU$/,
   // Disks have their node names from users.
   /^blockdev-add arg\.node-name: optional in QEMU$/,

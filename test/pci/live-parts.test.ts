@@ -60,7 +60,7 @@ it('a port says where it is, who serves it, and what is in it', async () => {
     address: '0000:01:00.0',
     ready: false,
     link: null,
-    disk: { drive: 'd0', file: image, size: 2 ** 20, writeCache: true, readonly: false },
+    disk: { drive: 'd0', file: image, format: 'raw', size: 2 ** 20, writeCache: true, readonly: false },
   });
   await slot.powerOn();
   await (await board.cardDriver('disk', { interrupts: 'msix' })).init();

@@ -44,7 +44,7 @@ const device = (change: Partial<LiveDevice> = {}): LiveDevice => ({
   address: '0000:01:00.0',
   ready: true,
   link: null,
-  disk: { drive: 'd', file: '/images/a.raw', size: 64 * MIB, writeCache: true, readonly: false },
+  disk: { drive: 'd', file: '/images/a.raw', format: 'raw', size: 64 * MIB, writeCache: true, readonly: false },
   leaving: null,
   ...change,
 });

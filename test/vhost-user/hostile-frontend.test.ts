@@ -311,9 +311,20 @@ describe.skipIf(whyNoAddon)(`a hostile frontend${whyNoAddon ? ` (skipped: ${whyN
 
   it('never reads its answers', async () => {
     const log = await visit((frontend) => {
-      for (let i = 0; i < 100_000; i++) frontend.send(REQUEST.GET_FEATURES);
+      const sleep = new Int32Array(new SharedArrayBuffer(4));
+      const end = performance.now() + 30_000;
+      try {
+        while (performance.now() < end) {
+          const message = header(REQUEST.GET_FEATURES, 0);
+          if (frontend.host.sendMessage(frontend.channel.fd, message, new Int32Array(0)) === null) {
+            Atomics.wait(sleep, 0, 0, 1);
+          }
+        }
+      } catch {
+        // The connection is closed.
+      }
     });
-    expect(log).toMatch(/does not read|closed/);
+    expect(log).toMatch(/does not read/);
     await expectUnharmed();
   });
 

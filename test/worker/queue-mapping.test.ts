@@ -184,8 +184,8 @@ describe('a device with its queues on several workers', () => {
 
   it('is on none when one of them cannot take it', async () => {
     const device = new BlkDevice({ id: 'drive0', disk: FakeDisk.create(), queues: QUEUES });
-    const odd = Object.assign(device, { backend: { type: 'picky', options: null } });
-    await expect(bench.attach(odd, { iothread: WORKERS })).rejects.toMatchObject({ kind: 'internal' });
+    Object.defineProperty(device, 'backend', { value: { type: 'picky', options: null } });
+    await expect(bench.attach(device, { iothread: WORKERS })).rejects.toMatchObject({ kind: 'internal' });
     const plugged = await plug();
     expect((await read(plugged, 2, 0)).status).toBe(VIRTIO_BLK_S_OK);
   });
@@ -193,9 +193,8 @@ describe('a device with its queues on several workers', () => {
   it('lets go of all when one of them crashes', async () => {
     const plugged = await plug();
     // The bench is of no use after this; it is the last one.
-    const bad = Object.assign(new BlkDevice({ id: 'bad0', disk: FakeDisk.create() }), {
-      backend: { type: 'crasher', options: null },
-    });
+    const bad = new BlkDevice({ id: 'bad0', disk: FakeDisk.create() });
+    Object.defineProperty(bad, 'backend', { value: { type: 'crasher', options: null } });
     await (await bench.attach(bad, { iothread: 1 })).init();
     await until(() => bench.crashes.length > 0);
     const errors = bench.snapshot().map(({ error }) => error);

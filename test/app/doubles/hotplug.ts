@@ -87,6 +87,7 @@ export class FakeHotplug {
                   file: `/images/${drive}.raw`,
                   size: this.#sizes.get(drive) ?? 64 * 2 ** 20,
                   writeCache: true,
+                  format: 'raw',
                   readonly: false,
                 },
         };
