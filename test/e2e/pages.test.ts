@@ -69,9 +69,8 @@ describe('all pages', { timeout: 300_000 }, () => {
   /**
    * @param hash where; undefined: as the page is
    * @param ready what must be there
-   * @param kept its layout is among those that are kept: not that of parts lists and diagrams, which follow what a VM has
    */
-  async function look(name: string, hash?: string, ready?: string, kept = true): Promise<void> {
+  async function look(name: string, hash?: string, ready?: string): Promise<void> {
     const { page } = workstation;
     if (hash !== undefined) await go(hash);
     if (ready !== undefined) await page.getByTestId(ready).first().waitFor();
@@ -90,10 +89,7 @@ describe('all pages', { timeout: 300_000 }, () => {
     for (const [width, height] of SIZES) {
       await page.setViewportSize({ width, height });
       const key = `${name} ${width}x${height}`;
-      const settled = async () => [
-        ...(await misplaced(page)),
-        ...(kept ? layouts.compare(key, await layoutOf(page)) : []),
-      ];
+      const settled = async () => [...(await misplaced(page)), ...layouts.compare(key, await layoutOf(page))];
       // Terminals and charts fit themselves to the window in their own time.
       if (UPDATE) await page.waitForTimeout(500);
       const until = Date.now() + 10_000;
@@ -176,24 +172,24 @@ describe('all pages', { timeout: 300_000 }, () => {
     await look('settings', 'settings');
     await look('console', `vm/${on.id}/console`, 'terminal');
     await look('monitor', `vm/${on.id}/monitor`, 'terminal');
-    await look('hardware', `vm/${on.id}/hardware`, 'row-drive0', false);
+    await look('hardware', `vm/${on.id}/hardware`, 'row-drive0');
     await look('overview', `vm/${on.id}/overview`, 'harts');
     await look('off-console', `vm/${off.id}/console`);
     await look('off-monitor', `vm/${off.id}/monitor`);
-    await look('off-devices', `vm/${off.id}/devices`, undefined, false);
+    await look('off-devices', `vm/${off.id}/devices`);
     await look('off-overview', `vm/${off.id}/overview`);
     expect(problems).toEqual([]);
   });
 
   test('the inspector', async () => {
     const base = `vm/${on.id}/devices/`;
-    await look('inspector-device', `${base}virtio/drive0/device`, 'device-drive0', false);
-    await look('inspector-queue', `${base}virtio/drive0/queue/0`, 'device-drive0', false);
-    await look('inspector-timeline', `${base}virtio/drive0/timeline/0`, 'device-drive0', false);
-    await look('inspector-control', `${base}virtio/drive0/control/0`, 'device-drive0', false);
-    await look('inspector-linter', `${base}linter`, 'device-drive0', false);
+    await look('inspector-device', `${base}virtio/drive0/device`, 'device-drive0');
+    await look('inspector-queue', `${base}virtio/drive0/queue/0`, 'device-drive0');
+    await look('inspector-timeline', `${base}virtio/drive0/timeline/0`, 'device-drive0');
+    await look('inspector-control', `${base}virtio/drive0/control/0`, 'device-drive0');
+    await look('inspector-linter', `${base}linter`, 'device-drive0');
     for (const view of ['objects', 'memory', 'interrupts', 'harts']) {
-      await look(`inspector-${view}`, `${base}machine/${view}`, 'device-drive0', false);
+      await look(`inspector-${view}`, `${base}machine/${view}`, 'device-drive0');
     }
     expect(problems).toEqual([]);
   });
@@ -202,7 +198,7 @@ describe('all pages', { timeout: 300_000 }, () => {
     const { page } = workstation;
     await go(`vm/${off.id}/hardware`);
     await page.getByTestId('add-device-button').click();
-    await look('add-device', undefined, 'device-search', false);
+    await look('add-device', undefined, 'device-search');
     await page.keyboard.press('Escape');
     await page.getByTestId('add-device').waitFor({ state: 'hidden' });
     await page.keyboard.press('Control+k');

@@ -161,7 +161,7 @@ describe('stops of a hart that takes translated code in', () => {
     const FUNCTIONS = 1000;
     const attempt = async (options: BareMetalOptions): Promise<{ p99: number; max: number }> => {
       await using bare = await BareMetal.create(options);
-      const p = new Code().setUp().li(s0, 400);
+      const p = new Code().setUp().li(s0, 1000);
       p.label('round').la(s1, 'functions').li(s2, FUNCTIONS);
       p.label('next')
         .callAt(s1)
