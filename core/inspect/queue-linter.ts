@@ -5,25 +5,21 @@ import { LintFindings } from '../virtio/lint/findings.ts';
 import type { RuleCount } from '../virtio/lint/findings.ts';
 import type { DescriptorChain } from '../virtio/queue/descriptor-chain.ts';
 import type { RunningQueueConfig } from '../virtio/queue/running-queue.ts';
-import {
-  PACKED_OFFSET_MASK,
-  PVIRTQ_DESC_F_AVAIL,
-  PVIRTQ_DESC_F_USED,
-  PVIRTQ_DESC_FLAGS,
-} from '../virtio/spec/packed-ring.ts';
+import { PACKED_OFFSET_MASK, PVIRTQ_DESC_F_AVAIL, PVIRTQ_DESC_F_USED } from '../virtio/spec/packed-ring.ts';
 import {
   VIRTQ_AVAIL_F_NO_INTERRUPT,
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
-  VIRTQ_DESC_FLAGS,
-  VIRTQ_DESC_NEXT,
   VIRTQ_DESC_SIZE,
   VIRTQ_USED_IDX,
 } from '../virtio/spec/split-ring.ts';
 
 const KNOWN = VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT;
 const KNOWN_PACKED = KNOWN | PVIRTQ_DESC_F_AVAIL | PVIRTQ_DESC_F_USED;
+
+const DESCRIPTOR_WORDS = VIRTQ_DESC_SIZE / 4;
+const FNV_PRIME = 0x0100_0193;
 
 /** Notifications that may be on their way at once. */
 const MOST_ASKED = 4;
@@ -35,7 +31,10 @@ export class QueueLinter {
     this.#findings.add(rule, this.#config?.index ?? null, detail);
   #memory: GuestMemory | null = null;
   #config: RunningQueueConfig | null = null;
-  #words: Uint16Array | null = null;
+  /** All of linear memory. */
+  #words: Uint32Array = new Uint32Array(0);
+  /** Where the descriptor area begins in it. */
+  #table = 0;
   /** Notifications for which there was no buffer yet. */
   #notified = 0;
   /** Ring entries that were seen: a notification of each may come when the device has it already. */
@@ -43,8 +42,9 @@ export class QueueLinter {
   /** With VIRTIO_F_EVENT_IDX: notifications that the device has asked for and not got. */
   #asked = 0;
   #askedAt = -1;
-  /** Of a split ring: digests of the descriptors that the device has, by head. */
-  readonly #taken = new Map<number, number>();
+  /** Of a split ring: whether the device has the chain that begins at a descriptor, and a digest of its descriptors. */
+  #held = new Uint8Array(0);
+  #digests = new Int32Array(0);
   /** Of a split ring: the used index as the device has shown it. */
   #usedIdx = 0;
 
@@ -52,14 +52,16 @@ export class QueueLinter {
     this.#decoder = decoder;
     this.#memory = memory;
     this.#config = config;
-    this.#words = new Uint16Array(memory.memory.buffer);
+    this.#words = new Uint32Array(memory.memory.buffer);
+    this.#table = memory.linear(config.descriptorArea, config.size * VIRTQ_DESC_SIZE) / 4;
     this.#notified = 0;
     // What was made available before somebody watched.
     this.#excuses = config.size;
     // It has asked before somebody watched; and what was rung then may be counted yet.
     this.#asked = MOST_ASKED;
     this.#askedAt = -1;
-    this.#taken.clear();
+    this.#held = new Uint8Array(config.size);
+    this.#digests = new Int32Array(config.size);
     this.#usedIdx = config.packed ? 0 : memory.loadU16(config.deviceArea + VIRTQ_USED_IDX);
   }
 
@@ -122,56 +124,62 @@ export class QueueLinter {
   }
 
   chain(chain: DescriptorChain): void {
-    const digest = this.#look(chain, true);
-    this.#decoder?.lint?.(chain.readable, chain.writable, this.#report, this.#config?.features ?? 0n);
-    if (this.#config!.packed) return;
+    this.#decoder?.lint?.(chain.readable, chain.writable, this.#report, this.#config!.features ?? 0n);
+    if (this.#config!.packed) return this.#lookAtPacked(chain);
     const { head } = chain;
-    if (this.#taken.has(head)) {
+    if (this.#held[head] !== 0) {
       this.#report('in-flight-again', () => `descriptor ${head} made available while the device has it`);
     }
-    this.#taken.set(head, digest);
+    this.#held[head] = 1;
+    this.#digests[head] = this.#digest(head, true);
   }
 
   /** The device is about to give a chain back. In a packed ring it writes over descriptors itself by then. */
-  given(chain: DescriptorChain): void {
-    const { head } = chain;
-    const before = this.#taken.get(head);
-    if (before === undefined) return;
-    this.#taken.delete(head);
-    if (this.#look(chain, false) !== before) {
+  given({ head }: DescriptorChain): void {
+    if (this.#config!.packed || this.#held[head] === 0) return;
+    this.#held[head] = 0;
+    if (this.#digest(head, false) !== this.#digests[head]) {
       this.#report('in-flight-changed', () => `the chain of descriptor ${head} is not as the device took it`);
     }
   }
 
   /**
-   * The descriptors of the queue's own table.
+   * The descriptors of a split queue's own table, from `head` on.
    *
    * @param report whether what is wrong with them is to be said
-   * @returns a digest of them
+   * @returns a digest of them (FNV-1a, 32 bits at a time)
    */
-  #look({ head, position }: DescriptorChain, report: boolean): number {
-    const { packed, size, descriptorArea } = this.#config!;
-    const words = this.#words!;
-    const table = this.#memory!.linear(descriptorArea, size * VIRTQ_DESC_SIZE);
-    const [flagsAt, known] = packed ? [PVIRTQ_DESC_FLAGS, KNOWN_PACKED] : [VIRTQ_DESC_FLAGS, KNOWN];
-    let index = packed ? position & PACKED_OFFSET_MASK : head;
-    let digest = index;
-    for (let seen = 0; seen < size && index < size; seen++) {
-      const at = table + index * VIRTQ_DESC_SIZE;
-      for (let word = 0; word < VIRTQ_DESC_SIZE / 2; word++) digest = mix(digest, words[at / 2 + word]);
-      const flags = words[(at + flagsAt) / 2];
-      if (report && flags & ~known) {
-        const name = index;
-        this.#report('flags-reserved', () => `descriptor ${name}: flags 0x${flags.toString(16)}`);
-      }
-      if (!(flags & VIRTQ_DESC_F_NEXT)) break;
-      index = packed ? (index + 1) % size : words[(at + VIRTQ_DESC_NEXT) / 2];
+  #digest(head: number, report: boolean): number {
+    const { size } = this.#config!;
+    const words = this.#words;
+    let digest = head;
+    for (let index = head, seen = 0; seen < size && index < size; seen++) {
+      const at = this.#table + index * DESCRIPTOR_WORDS;
+      const flagsAndNext = words[at + 3];
+      digest = Math.imul(digest ^ words[at], FNV_PRIME);
+      digest = Math.imul(digest ^ words[at + 1], FNV_PRIME);
+      digest = Math.imul(digest ^ words[at + 2], FNV_PRIME);
+      digest = Math.imul(digest ^ flagsAndNext, FNV_PRIME);
+      if (report) this.#checkFlags(index, flagsAndNext & 0xffff, KNOWN);
+      if (!(flagsAndNext & VIRTQ_DESC_F_NEXT)) break;
+      index = flagsAndNext >>> 16;
     }
     return digest;
   }
-}
 
-/** FNV-1a, 16 bits at a time. */
-function mix(digest: number, word: number): number {
-  return Math.imul(digest ^ word, 0x0100_0193);
+  #lookAtPacked({ position }: DescriptorChain): void {
+    const { size } = this.#config!;
+    let index = position & PACKED_OFFSET_MASK;
+    for (let seen = 0; seen < size; seen++) {
+      const flags = this.#words[this.#table + index * DESCRIPTOR_WORDS + 3] >>> 16;
+      this.#checkFlags(index, flags, KNOWN_PACKED);
+      if (!(flags & VIRTQ_DESC_F_NEXT)) break;
+      index = (index + 1) % size;
+    }
+  }
+
+  #checkFlags(descriptor: number, flags: number, known: number): void {
+    if ((flags & ~known) === 0) return;
+    this.#report('flags-reserved', () => `descriptor ${descriptor}: flags 0x${flags.toString(16)}`);
+  }
 }
