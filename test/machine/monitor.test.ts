@@ -97,7 +97,9 @@ describe('the monitor of a booted guest', () => {
     // Interrupts and memory of a PCI device.
     const irq = await ask(hmp, 'info irq');
     expect(irq).toMatch(/^IRQ statistics for riscv\.aplic:\n(.*\n)* \d: \d+ \(virtio-mmio slot \d, hd0\)\n/);
-    expect(irq).toMatch(/\nIRQ statistics for riscv\.imsic \(hart \d S\):\n(.*\n)*\s*\d+: \d+ \(disk1 vector [0-2]\)\n/);
+    expect(irq).toMatch(
+      /\nIRQ statistics for riscv\.imsic \(hart \d S\):\n(.*\n)*\s*\d+: \d+ \(disk1 vector [0-2]\)\n/,
+    );
     expect(await ask(hmp, 'info pic')).toMatch(
       / level [01] pending [01] claimed 0 to hart \d S \(virtio-mmio slot \d, hd0\)/,
     );
